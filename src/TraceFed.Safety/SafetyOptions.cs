@@ -1,0 +1,49 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace TraceFed.Safety;
+
+/// <summary>What one check does at one stage.</summary>
+public sealed class StageRule
+{
+    /// <summary><c>off</c>, <c>observe</c>, <c>redact</c>, <c>sanitise</c> or <c>block</c>.</summary>
+    public CheckAction Action { get; set; } = CheckAction.Observe;
+
+    /// <summary>Score from which the check fires, 0 to 1. Checks that match exactly ignore it.</summary>
+    [Range(0.0, 1.0)]
+    public double Threshold { get; set; } = 0.5;
+
+    /// <summary>Share of requests on which the check runs, 0 to 1. Default 1: all.</summary>
+    [Range(0.0, 1.0)]
+    public double Sample { get; set; } = 1.0;
+}
+
+/// <summary>A check with one rule per stage.</summary>
+public class CheckOptions
+{
+    public StageRule Input { get; set; } = new();
+    public StageRule Output { get; set; } = new();
+}
+
+/// <summary>The operator's own words and patterns.</summary>
+public sealed class TermListOptions : CheckOptions
+{
+    /// <summary>Id in verdicts and logs: lower-case letters, digits and dashes.</summary>
+    [Required, RegularExpression("^[a-z0-9-]{1,40}$")]
+    public string Id { get; set; } = "";
+
+    /// <summary>Whole words or phrases, matched without case after normalisation.</summary>
+    public IList<string> Terms { get; } = [];
+
+    /// <summary>Regular expressions, run by the linear-time engine; at most 256 bytes of text are seen at once.</summary>
+    public IList<string> Patterns { get; } = [];
+}
+
+/// <summary>The safety engine's settings (section <c>safety</c>).</summary>
+public sealed class SafetyOptions
+{
+    public CheckOptions Toxicity { get; set; } = new() { Input = new() { Action = CheckAction.Block, Threshold = 0.9 }, Output = new() { Action = CheckAction.Block, Threshold = 0.9 } };
+    public CheckOptions Adversarial { get; set; } = new() { Input = new() { Action = CheckAction.Block, Threshold = 0.9 }, Output = new() { Action = CheckAction.Observe, Threshold = 0.9 } };
+    public CheckOptions Pii { get; set; } = new() { Input = new() { Action = CheckAction.Observe }, Output = new() { Action = CheckAction.Observe } };
+    public CheckOptions Secrets { get; set; } = new() { Input = new() { Action = CheckAction.Redact }, Output = new() { Action = CheckAction.Redact } };
+    public IList<TermListOptions> Terms { get; } = [];
+}
