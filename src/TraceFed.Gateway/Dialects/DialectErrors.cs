@@ -1,5 +1,4 @@
 using System.Buffers;
-using TraceFed.Safety;
 
 namespace TraceFed.Gateway.Dialects;
 
