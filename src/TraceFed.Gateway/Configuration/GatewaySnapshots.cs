@@ -1,0 +1,158 @@
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Yarp.ReverseProxy.Configuration;
+
+namespace TraceFed.Gateway.Configuration;
+
+/// <summary>The current snapshot, and how it is replaced. A reload that fails changes nothing.</summary>
+public sealed partial class GatewaySnapshots
+{
+    private readonly GatewayConfiguration _configuration;
+    private readonly ILogger<GatewaySnapshots> _logger;
+    private readonly IReadOnlyDictionary<string, string> _environment;
+    private readonly Lock _reloading = new();
+    private volatile GatewaySnapshot _current;
+
+    public GatewaySnapshots(GatewayConfiguration configuration, GatewaySnapshot first, IReadOnlyDictionary<string, string> environment, ILogger<GatewaySnapshots> logger)
+    {
+        _configuration = configuration;
+        _current = first;
+        _environment = environment;
+        _logger = logger;
+        var (routes, clusters) = YarpConfiguration.Of(first);
+        Yarp = new InMemoryConfigProvider(routes, clusters);
+    }
+
+    /// <summary>Take it once per request and keep it.</summary>
+    public GatewaySnapshot Current => _current;
+
+    /// <summary>Routes and clusters for YARP; follows <see cref="Current"/>.</summary>
+    public InMemoryConfigProvider Yarp { get; }
+
+    /// <summary>Runs after a new snapshot is in place: the old one and the new one. Must not throw.</summary>
+    public event Action<GatewaySnapshot, GatewaySnapshot>? Changed;
+
+    /// <summary>Reads the settings again. Applies to the next request when they are valid; else logs every reason and keeps what runs.</summary>
+    /// <returns>Why the reload was refused; empty when it was applied.</returns>
+    public IReadOnlyList<string> Reload()
+    {
+        lock (_reloading)
+        {
+            var loaded = _configuration.Load();
+            if (loaded.Options is not { } options)
+                return Refuse(loaded.Errors);
+            var old = _current;
+            GatewaySnapshot next;
+            try
+            {
+                next = GatewaySnapshot.Create(options, old.Generation + 1, _environment);
+            }
+            catch (ArgumentException e)
+            {
+                return Refuse([$"safety: {e.Message}"]);
+            }
+            foreach (var setting in RestartSettings(old.Options, options))
+                Log.NeedsRestart(_logger, setting);
+            _current = next;
+            var (routes, clusters) = YarpConfiguration.Of(next);
+            Yarp.Update(routes, clusters);
+            Log.Reloaded(_logger, next.Generation, next.Policy.Version);
+            Changed?.Invoke(old, next);
+            return [];
+        }
+    }
+
+    private IReadOnlyList<string> Refuse(IReadOnlyList<string> errors)
+    {
+        foreach (var error in errors)
+            Log.Refused(_logger, error);
+        return errors;
+    }
+
+    /// <summary>Settings that differ but were read once, when the process started.</summary>
+    internal static IEnumerable<string> RestartSettings(GatewayOptions old, GatewayOptions next)
+    {
+        (string Key, object? Old, object? New)[] settings =
+        [
+            ("listen", old.Listen, next.Listen),
+            ("drainSeconds", old.DrainSeconds, next.DrainSeconds),
+            ("limits.maxConnections", old.Limits.MaxConnections, next.Limits.MaxConnections),
+            ("limits.headerSeconds", old.Limits.HeaderSeconds, next.Limits.HeaderSeconds),
+            ("limits.idleSeconds", old.Limits.IdleSeconds, next.Limits.IdleSeconds),
+            ("cache.sizeMiB", old.Cache.SizeMiB, next.Cache.SizeMiB),
+            ("cache.maxEntryKiB", old.Cache.MaxEntryKiB, next.Cache.MaxEntryKiB),
+            ("cache.redis", old.Cache.Redis, next.Cache.Redis),
+            ("telemetry.prometheus", old.Telemetry.Prometheus, next.Telemetry.Prometheus),
+            ("telemetry.listen", old.Telemetry.Listen, next.Telemetry.Listen),
+            ("telemetry.otlp", old.Telemetry.Otlp, next.Telemetry.Otlp),
+            ("telemetry.traceSample", old.Telemetry.TraceSample, next.Telemetry.TraceSample),
+            ("tls.certificate", old.Tls.Certificate, next.Tls.Certificate),
+            ("tls.key", old.Tls.Key, next.Tls.Key),
+        ];
+        return settings.Where(s => !Equals(s.Old, s.New)).Select(s => s.Key);
+    }
+
+    private static partial class Log
+    {
+        [LoggerMessage(201, LogLevel.Information, "Settings reloaded: generation {Generation}, policy {PolicyVersion}.")]
+        public static partial void Reloaded(ILogger logger, long generation, string policyVersion);
+
+        [LoggerMessage(202, LogLevel.Error, "Settings not reloaded, the old ones stay: {Reason}")]
+        public static partial void Refused(ILogger logger, string reason);
+
+        [LoggerMessage(203, LogLevel.Warning, "Setting {Setting} has changed; it takes effect after a restart.")]
+        public static partial void NeedsRestart(ILogger logger, string setting);
+    }
+}
+
+/// <summary>
+/// Looks at the settings files twice a second and reloads once a change has been quiet for one look, so that a half-written file is
+/// not read. Polling on purpose: file notifications miss mounted and symlinked files, which is how orchestrators deliver settings.
+/// </summary>
+public sealed class SettingsWatcher(GatewayConfiguration configuration, GatewaySnapshots snapshots, TimeProvider time) : BackgroundService
+{
+    /// <summary>Time between looks.</summary>
+    public static readonly TimeSpan Interval = TimeSpan.FromSeconds(0.5);
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(Interval, time);
+        var applied = Stamp();
+        var seen = applied;
+        try
+        {
+            while (await timer.WaitForNextTickAsync(stoppingToken))
+            {
+                var now = Stamp();
+                if (now.AsSpan().SequenceEqual(seen) && !now.AsSpan().SequenceEqual(applied))
+                {
+                    applied = now;
+                    snapshots.Reload();
+                }
+                seen = now;
+            }
+        }
+        catch (OperationCanceledException)
+        {
+        }
+    }
+
+    private (long Ticks, long Length)[] Stamp()
+    {
+        var stamps = new (long, long)[configuration.Files.Count];
+        for (var i = 0; i < stamps.Length; i++)
+        {
+            try
+            {
+                var file = new FileInfo(configuration.Files[i]);
+                file = file.ResolveLinkTarget(returnFinalTarget: true) as FileInfo ?? file;
+                stamps[i] = file.Exists ? (file.LastWriteTimeUtc.Ticks, file.Length) : (0, -1);
+            }
+            catch (IOException)
+            {
+                stamps[i] = (0, -1);
+            }
+        }
+        return stamps;
+    }
+}
