@@ -1,0 +1,208 @@
+using System.Buffers;
+using System.Runtime.InteropServices;
+using TraceFed.Safety;
+
+namespace TraceFed.Gateway.Dialects;
+
+/// <summary>Judging the carriers of a request and splicing edited strings into the body.</summary>
+public sealed partial class GuardedRequest
+{
+    /// <summary>An edit of one carrier: bytes [Start, Start + Length) of its decoded text.</summary>
+    private readonly record struct CarrierEdit(int Carrier, int Start, int Length, ReadOnlyMemory<byte> Replacement);
+
+    private readonly List<CarrierEdit> _edits = [];
+    private readonly List<(int Carrier, long Start, int Length)> _parts = [];
+    private readonly List<float> _inputScores = [];
+    private readonly PooledBytes _edited = new();
+
+    /// <summary>Scores of the input stage, for the <c>moderation</c> member of the answer; empty when it was not judged.</summary>
+    internal ReadOnlySpan<float> InputScores => CollectionsMarshal.AsSpan(_inputScores);
+    internal bool InputFlagged { get; private set; }
+
+    /// <summary>
+    /// Runs the input checks over every carrier. When the verdict edits text or the body has a field that is answered here (<c>moderation</c>),
+    /// the body to forward is written to <paramref name="rewritten"/>; when nothing was written, forward the original bytes.
+    /// </summary>
+    /// <returns>The verdict; a blocking one must be answered with <see cref="DialectErrors"/> and nothing forwarded.</returns>
+    public Verdict Inspect(TextInspection inspection, PolicySnapshot policy, ulong seed, IBufferWriter<byte> rewritten)
+    {
+        _edits.Clear();
+        _inputScores.Clear();
+        InputFlagged = false;
+        var verdict = new Verdict(CheckAction.Off, null, []);
+        if (policy.Runs(Stage.Input))
+        {
+            inspection.Reset(policy, Stage.Input, seed);
+            JudgeCarriers(inspection);
+            verdict = Verdict.From(inspection.Findings);
+            InputFlagged = verdict.Action != CheckAction.Off;
+            if (WantsModeration) _inputScores.AddRange(inspection.Scores);
+            // The client may ask for more than the operator's policy, never for less.
+            if (InputModeration == ModerationMode.Block && InputFlagged) verdict = verdict with { Action = CheckAction.Block };
+        }
+        if (!verdict.Blocks && HasUnknownCarriers && policy.Acts(Stage.Input))
+            verdict = verdict with { Action = CheckAction.Block, RuleId = Verdict.UnknownCarrierRule };
+        if (!verdict.Blocks && (_edits.Count > 0 || _moderationEnd > 0)) Rewrite(rewritten);
+        return verdict;
+    }
+
+    private void JudgeCarriers(TextInspection inspection)
+    {
+        var carriers = CollectionsMarshal.AsSpan(_carriers);
+        carriers.Sort(); // nested texts interleave with the parts around them
+        for (var first = 0; first < carriers.Length;)
+        {
+            var end = first + 1;
+            while (end < carriers.Length && carriers[end].Group == carriers[first].Group) end++;
+            JudgeText(inspection, carriers, first, end, separated: false);
+            if (inspection.IsBlocked) return;
+            if (end - first > 1)
+            {
+                // Upstreams join parts with nothing, a blank or a newline: a phrase cut at a part boundary must be seen either way.
+                JudgeText(inspection, carriers, first, end, separated: true);
+                if (inspection.IsBlocked) return;
+            }
+            first = end;
+        }
+    }
+
+    private void JudgeText(TextInspection inspection, Span<Carrier> carriers, int first, int end, bool separated)
+    {
+        inspection.Begin(carriers[first].Role);
+        _parts.Clear();
+        long position = 0;
+        for (var i = first; i < end; i++)
+        {
+            if (separated && i > first) { inspection.Append(" "u8); position++; }
+            var text = Decode(carriers[i]);
+            _parts.Add((i, position, text.Length));
+            position += text.Length;
+            inspection.Append(text);
+        }
+        inspection.Complete();
+        if (!inspection.Edits.IsEmpty && !inspection.IsBlocked) MapEdits(inspection.Edits, onlyNew: separated);
+    }
+
+    /// <summary>Edits of the joined text become edits of its parts; the replacement stands where the edit starts.</summary>
+    private void MapEdits(ReadOnlySpan<TextEdit> edits, bool onlyNew)
+    {
+        foreach (ref readonly var edit in edits)
+        {
+            var replaced = false;
+            foreach (var (carrier, start, length) in _parts)
+            {
+                var from = Math.Max(edit.Start, start);
+                var to = Math.Min(edit.Start + edit.Length, start + length);
+                if (from >= to) continue;
+                var local = new CarrierEdit(carrier, (int)(from - start), (int)(to - from), replaced ? default : edit.Replacement);
+                replaced = true;
+                if (!onlyNew || !Overlaps(local)) _edits.Add(local);
+            }
+        }
+    }
+
+    private bool Overlaps(CarrierEdit edit)
+    {
+        foreach (ref readonly var other in CollectionsMarshal.AsSpan(_edits))
+        {
+            if (other.Carrier == edit.Carrier && other.Start < edit.Start + edit.Length && edit.Start < other.Start + other.Length) return true;
+        }
+        return false;
+    }
+
+    private ReadOnlySpan<byte> Decode(Carrier carrier)
+    {
+        var raw = _body.Span.Slice(carrier.Start, carrier.Length);
+        if (!carrier.Escaped) return raw;
+        _scratch.Clear();
+        var buffer = _scratch.GetSpan(raw.Length + JsonText.Slack);
+        var pending = '\0';
+        var written = JsonText.Unescape(raw, buffer, ref pending, out _);
+        if (pending != 0)
+        {
+            "\uFFFD"u8.CopyTo(buffer[written..]);
+            written += 3;
+        }
+        return buffer[..written];
+    }
+
+    private void Rewrite(IBufferWriter<byte> rewritten)
+    {
+        var body = _body.Span;
+        var carriers = CollectionsMarshal.AsSpan(_carriers);
+        _edits.Sort((a, b) =>
+        {
+            var x = _carriers[a.Carrier].Start.CompareTo(_carriers[b.Carrier].Start);
+            return x != 0 ? x : a.Start.CompareTo(b.Start);
+        });
+        var (cutStart, cutEnd) = ModerationCut(body);
+        var position = 0;
+        var edits = CollectionsMarshal.AsSpan(_edits);
+        for (var i = 0; i < edits.Length;)
+        {
+            var end = i + 1;
+            while (end < edits.Length && edits[end].Carrier == edits[i].Carrier) end++;
+            var carrier = carriers[edits[i].Carrier];
+            CopyBody(body, ref position, carrier.Start, cutStart, cutEnd, rewritten);
+            WriteEdited(carrier, edits[i..end], rewritten);
+            position = carrier.Start + carrier.Length;
+            i = end;
+        }
+        CopyBody(body, ref position, body.Length, cutStart, cutEnd, rewritten);
+    }
+
+    private static void CopyBody(ReadOnlySpan<byte> body, ref int position, int to, int cutStart, int cutEnd, IBufferWriter<byte> rewritten)
+    {
+        if (cutEnd > 0 && position <= cutStart && cutEnd <= to)
+        {
+            rewritten.Write(body[position..cutStart]);
+            position = cutEnd;
+        }
+        rewritten.Write(body[position..to]);
+        position = to;
+    }
+
+    /// <summary>The bytes of the <c>moderation</c> member with one of its commas.</summary>
+    private (int Start, int End) ModerationCut(ReadOnlySpan<byte> body)
+    {
+        if (_moderationEnd == 0) return default;
+        var before = body[_moderationStart.._moderationEnd].TrimStart(" \t\r\n"u8);
+        if (before[0] == (byte)',') return (_moderationStart, _moderationEnd);
+        var end = _moderationEnd;
+        while (body[end] is (byte)' ' or (byte)'\t' or (byte)'\r' or (byte)'\n') end++;
+        return (_moderationStart, body[end] == (byte)',' ? end + 1 : _moderationEnd);
+    }
+
+    private void WriteEdited(Carrier carrier, ReadOnlySpan<CarrierEdit> edits, IBufferWriter<byte> rewritten)
+    {
+        var text = Decode(carrier);
+        if (carrier.Raw)
+        {
+            _edited.Clear();
+            Apply(text, edits, _edited, escape: false);
+            // An edit over JSON structure leaves no JSON: then nothing of the object is sent.
+            rewritten.Write(JsonText.IsValidJson(_edited.Span) ? _edited.Span : "{}"u8);
+            return;
+        }
+        Apply(text, edits, rewritten, escape: true);
+    }
+
+    private static void Apply(ReadOnlySpan<byte> text, ReadOnlySpan<CarrierEdit> edits, IBufferWriter<byte> output, bool escape)
+    {
+        var position = 0;
+        foreach (ref readonly var edit in edits)
+        {
+            if (edit.Start < position) continue;
+            Put(text[position..edit.Start], output, escape);
+            Put(edit.Replacement.Span, output, escape);
+            position = edit.Start + edit.Length;
+        }
+        Put(text[position..], output, escape);
+    }
+
+    private static void Put(ReadOnlySpan<byte> text, IBufferWriter<byte> output, bool escape)
+    {
+        if (escape) JsonText.WriteEscaped(output, text);
+        else output.Write(text);
+    }
+}
