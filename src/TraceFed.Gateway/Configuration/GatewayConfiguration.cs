@@ -19,7 +19,6 @@ public sealed class GatewayConfiguration
     public const string EnvironmentPrefix = "TRACEFED__";
 
     private readonly string _appSettings;
-    private readonly IReadOnlyDictionary<string, string> _environment;
     private readonly IReadOnlyDictionary<string, string> _flags;
 
     /// <param name="directory">Where <c>appsettings.json</c> is looked for.</param>
@@ -30,21 +29,24 @@ public sealed class GatewayConfiguration
     {
         _appSettings = Path.Combine(directory, "appsettings.json");
         ConfigFile = configFile is null ? null : Path.GetFullPath(configFile, directory);
-        _environment = environment;
+        Environment = environment;
         _flags = flags;
     }
 
     /// <summary>Full path of the <c>--config</c> file, or null.</summary>
     public string? ConfigFile { get; }
 
+    /// <summary>Environment variables; upstream keys are looked up here too.</summary>
+    public IReadOnlyDictionary<string, string> Environment { get; }
+
     /// <summary>Files whose change is worth a reload: the two settings files, whether they exist or not.</summary>
     public IReadOnlyList<string> Files => ConfigFile is null ? [_appSettings] : [_appSettings, ConfigFile];
 
     /// <summary>The process's own surroundings.</summary>
     public static GatewayConfiguration ForProcess(string? configFile, IReadOnlyDictionary<string, string> flags) => new(
-        Environment.CurrentDirectory,
+        System.Environment.CurrentDirectory,
         configFile,
-        Environment.GetEnvironmentVariables().Cast<DictionaryEntry>().ToDictionary(e => (string)e.Key, e => e.Value as string ?? "", StringComparer.Ordinal),
+        System.Environment.GetEnvironmentVariables().Cast<DictionaryEntry>().ToDictionary(e => (string)e.Key, e => e.Value as string ?? "", StringComparer.Ordinal),
         flags);
 
     /// <summary>Reads everything again and checks it.</summary>
@@ -62,14 +64,14 @@ public sealed class GatewayConfiguration
         }
         if (ConfigFile is not null && SettingsFile.Read(ConfigFile, errors) is { } file)
             settings = settings.Under(file);
-        settings = settings.Under(Layer(_environment.Where(e => e.Key.StartsWith(EnvironmentPrefix, StringComparison.OrdinalIgnoreCase)),
+        settings = settings.Under(Layer(Environment.Where(e => e.Key.StartsWith(EnvironmentPrefix, StringComparison.OrdinalIgnoreCase)),
             key => key[EnvironmentPrefix.Length..].Split("__"), key => key));
         settings = settings.Under(Layer(_flags, key => key.Split('.'), key => $"--{key}"));
 
         var options = new GatewayOptions();
         SettingsBinder.Bind(settings, options, errors);
         Complete(options);
-        OptionsRules.Check(options, needsUpstream, _environment, errors);
+        OptionsRules.Check(options, needsUpstream, Environment, errors);
         return errors.Count == 0 ? new(options, []) : new(null, errors);
     }
 

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 using Yarp.ReverseProxy.Configuration;
 
 namespace TraceFed.Gateway.Configuration;
@@ -7,21 +8,30 @@ namespace TraceFed.Gateway.Configuration;
 /// <summary>The current snapshot, and how it is replaced. A reload that fails changes nothing.</summary>
 public sealed partial class GatewaySnapshots
 {
-    private readonly GatewayConfiguration _configuration;
-    private readonly ILogger<GatewaySnapshots> _logger;
-    private readonly IReadOnlyDictionary<string, string> _environment;
     private readonly Lock _reloading = new();
+    private ILogger _logger = NullLogger.Instance;
     private volatile GatewaySnapshot _current;
 
-    public GatewaySnapshots(GatewayConfiguration configuration, GatewaySnapshot first, IReadOnlyDictionary<string, string> environment, ILogger<GatewaySnapshots> logger)
+    private GatewaySnapshots(GatewayConfiguration configuration, GatewaySnapshot first)
     {
-        _configuration = configuration;
+        Configuration = configuration;
         _current = first;
-        _environment = environment;
-        _logger = logger;
         var (routes, clusters) = YarpConfiguration.Of(first);
         Yarp = new InMemoryConfigProvider(routes, clusters);
     }
+
+    /// <summary>Loads the settings and compiles the first snapshot; null, and every reason, when they are not valid.</summary>
+    public static GatewaySnapshots? Load(GatewayConfiguration configuration, out IReadOnlyList<string> errors)
+    {
+        var snapshot = TryCreate(configuration, 1, out errors);
+        return snapshot is null ? null : new(configuration, snapshot);
+    }
+
+    /// <summary>Where the settings come from.</summary>
+    public GatewayConfiguration Configuration { get; }
+
+    /// <summary>Reloads are logged here; settings are read before there is a logger.</summary>
+    public void LogTo(ILogger<GatewaySnapshots> logger) => _logger = logger;
 
     /// <summary>Take it once per request and keep it.</summary>
     public GatewaySnapshot Current => _current;
@@ -38,20 +48,14 @@ public sealed partial class GatewaySnapshots
     {
         lock (_reloading)
         {
-            var loaded = _configuration.Load();
-            if (loaded.Options is not { } options)
-                return Refuse(loaded.Errors);
             var old = _current;
-            GatewaySnapshot next;
-            try
+            if (TryCreate(Configuration, old.Generation + 1, out var errors) is not { } next)
             {
-                next = GatewaySnapshot.Create(options, old.Generation + 1, _environment);
+                foreach (var error in errors)
+                    Log.Refused(_logger, error);
+                return errors;
             }
-            catch (ArgumentException e)
-            {
-                return Refuse([$"safety: {e.Message}"]);
-            }
-            foreach (var setting in RestartSettings(old.Options, options))
+            foreach (var setting in RestartSettings(old.Options, next.Options))
                 Log.NeedsRestart(_logger, setting);
             _current = next;
             var (routes, clusters) = YarpConfiguration.Of(next);
@@ -62,11 +66,18 @@ public sealed partial class GatewaySnapshots
         }
     }
 
-    private IReadOnlyList<string> Refuse(IReadOnlyList<string> errors)
+    private static GatewaySnapshot? TryCreate(GatewayConfiguration configuration, long generation, out IReadOnlyList<string> errors)
     {
-        foreach (var error in errors)
-            Log.Refused(_logger, error);
-        return errors;
+        (var options, errors) = configuration.Load();
+        try
+        {
+            return options is null ? null : GatewaySnapshot.Create(options, generation, configuration.Environment);
+        }
+        catch (ArgumentException e)
+        {
+            errors = [$"safety: {e.Message}"];
+            return null;
+        }
     }
 
     /// <summary>Settings that differ but were read once, when the process started.</summary>
@@ -109,7 +120,7 @@ public sealed partial class GatewaySnapshots
 /// Looks at the settings files twice a second and reloads once a change has been quiet for one look, so that a half-written file is
 /// not read. Polling on purpose: file notifications miss mounted and symlinked files, which is how orchestrators deliver settings.
 /// </summary>
-public sealed class SettingsWatcher(GatewayConfiguration configuration, GatewaySnapshots snapshots, TimeProvider time) : BackgroundService
+public sealed class SettingsWatcher(GatewaySnapshots snapshots, TimeProvider time) : BackgroundService
 {
     /// <summary>Time between looks.</summary>
     public static readonly TimeSpan Interval = TimeSpan.FromSeconds(0.5);
@@ -139,12 +150,12 @@ public sealed class SettingsWatcher(GatewayConfiguration configuration, GatewayS
 
     private (long Ticks, long Length)[] Stamp()
     {
-        var stamps = new (long, long)[configuration.Files.Count];
+        var stamps = new (long, long)[snapshots.Configuration.Files.Count];
         for (var i = 0; i < stamps.Length; i++)
         {
             try
             {
-                var file = new FileInfo(configuration.Files[i]);
+                var file = new FileInfo(snapshots.Configuration.Files[i]);
                 file = file.ResolveLinkTarget(returnFinalTarget: true) as FileInfo ?? file;
                 stamps[i] = file.Exists ? (file.LastWriteTimeUtc.Ticks, file.Length) : (0, -1);
             }

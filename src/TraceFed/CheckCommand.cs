@@ -1,0 +1,310 @@
+using System.Buffers;
+using System.CommandLine;
+using System.IO.Pipelines;
+using System.Text.Json;
+using TraceFed.Gateway.Configuration;
+using TraceFed.Safety;
+
+namespace TraceFed;
+
+/// <summary><c>tracefed check</c>: the gateway's verdict on texts in a file, one JSON line in, one JSON line out.</summary>
+internal static class CheckCommand
+{
+    public static Command Create()
+    {
+        var files = new Argument<string[]>("files") { Description = "JSONL files; none or - reads standard input. Fields: text, and optionally id and role (system, user, assistant, tool).", Arity = ArgumentArity.ZeroOrMore, DefaultValueFactory = _ => [] };
+        files.Validators.Add(result =>
+        {
+            // Optional files would swallow a mistyped option.
+            foreach (var token in result.Tokens)
+                if (token.Value.Length > 1 && token.Value[0] == '-')
+                    result.AddError($"{token.Value}: no such option.");
+        });
+        var stage = new Option<Stage>("--stage") { Description = "Judge as what goes to a model (input) or what comes from it (output).", HelpName = "input|output", DefaultValueFactory = _ => Stage.Input };
+        var config = new Option<string?>("--config", "-c") { Description = "Settings file, for its safety section.", HelpName = "file" };
+        var checks = new Option<string[]>("--check") { Description = "Run only this check, also where the settings have it off. May be repeated.", HelpName = "id", DefaultValueFactory = _ => [] };
+        var maxLine = new Option<int>("--max-line-bytes") { Description = "Longest line, in bytes; longer is reported and skipped.", HelpName = "n", DefaultValueFactory = _ => 16 * 1024 * 1024 };
+        maxLine.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int>() is < 1024 or > 256 * 1024 * 1024)
+                result.AddError("--max-line-bytes: must be between 1024 and 268435456.");
+        });
+        var command = new Command("check", "Judge texts as the gateway would, without a model.") { files, stage, config, checks, maxLine };
+        Examples.Of(command,
+            """printf '{"id":"1","text":"hello"}\n' | tracefed check --stage input""",
+            "tracefed check --stage output answers.jsonl",
+            "tracefed check --check pii --check secrets prompts.jsonl");
+        command.SetAction(async (parsed, cancellation) =>
+        {
+            var error = parsed.InvocationConfiguration.Error;
+            var loaded = GatewayConfiguration.ForProcess(parsed.GetValue(config), new Dictionary<string, string>()).Load(needsUpstream: false);
+            if (loaded.Options is not { } options)
+                return Settings.Print(loaded.Errors, error);
+            if (parsed.GetValue(checks) is { Length: > 0 } only && SelectChecks(options.Safety, parsed.GetValue(stage), only) is { } unknown)
+                return Settings.Print([unknown], error);
+            PolicySnapshot policy;
+            try
+            {
+                policy = PolicySnapshot.Compile(options.Safety);
+            }
+            catch (ArgumentException e)
+            {
+                return Settings.Print([$"safety: {e.Message}"], error);
+            }
+            var lines = new CheckLines(policy, parsed.GetValue(stage), parsed.GetValue(maxLine));
+            await using var output = Console.OpenStandardOutput();
+            var writer = PipeWriter.Create(output, new(leaveOpen: true));
+            var paths = parsed.GetValue(files) is { Length: > 0 } named ? named : ["-"];
+            foreach (var path in paths)
+            {
+                try
+                {
+                    await using var input = path == "-" ? Console.OpenStandardInput() : File.OpenRead(path);
+                    await lines.JudgeAsync(input, writer, cancellation);
+                }
+                catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+                {
+                    await writer.FlushAsync(cancellation);
+                    await error.WriteLineAsync($"tracefed: {Path.GetFileName(path)}: {(e is FileNotFoundException or DirectoryNotFoundException ? "no such file" : e.Message)}.");
+                    return 1;
+                }
+            }
+            await writer.CompleteAsync();
+            return 0;
+        });
+        return command;
+    }
+
+    /// <summary>Turns every other check off, and the named ones on.</summary>
+    /// <returns>What is wrong with the names, or null.</returns>
+    internal static string? SelectChecks(SafetyOptions options, Stage stage, IReadOnlyCollection<string> only)
+    {
+        var all = typeof(SafetyOptions).GetProperties()
+            .Where(p => typeof(CheckOptions).IsAssignableFrom(p.PropertyType))
+            .Select(p => (Id: JsonNamingPolicy.CamelCase.ConvertName(p.Name), Options: (CheckOptions)p.GetValue(options)!))
+            .Concat(options.Terms.Select(t => (t.Id, Options: (CheckOptions)t)))
+            .ToList();
+        foreach (var name in only)
+            if (!all.Any(c => c.Id.Equals(name, StringComparison.OrdinalIgnoreCase)))
+                return $"--check {name}: no such check; there is {string.Join(", ", all.Select(c => c.Id))}.";
+        foreach (var (id, check) in all)
+        {
+            var rule = stage == Stage.Input ? check.Input : check.Output;
+            if (!only.Contains(id, StringComparer.OrdinalIgnoreCase))
+                rule.Action = CheckAction.Off;
+            else if (rule.Action == CheckAction.Off)
+                rule.Action = CheckAction.Observe;
+        }
+        return null;
+    }
+}
+
+/// <summary>Judges lines of one stream after another; line numbers start over with each.</summary>
+internal sealed class CheckLines(PolicySnapshot policy, Stage stage, int maxLineBytes)
+{
+    private static readonly JsonWriterOptions Compact = new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
+    private static readonly string[] Actions = ["allow", "observe", "redact", "sanitise", "block"];
+    private static readonly JsonEncodedText[] NoText = [];
+
+    private readonly TextInspection _inspection = new();
+    private readonly JsonEncodedText[] _categories = policy.Categories.IsEmpty ? NoText : [.. policy.Categories.Select(c => JsonEncodedText.Encode(c))];
+    private byte[] _text = new byte[4096];
+
+    /// <summary>Reads JSONL to its end. Results leave as soon as no further complete line is at hand, so a pipe sees them at once.</summary>
+    public async Task JudgeAsync(Stream input, PipeWriter output, CancellationToken cancellation)
+    {
+        var reader = PipeReader.Create(input, new(bufferSize: 64 * 1024, leaveOpen: true));
+        using var json = new Utf8JsonWriter(output, Compact);
+        long number = 0;
+        var skipping = false;
+        while (true)
+        {
+            var read = await reader.ReadAsync(cancellation);
+            var buffer = read.Buffer;
+            while (TryTakeLine(ref buffer, read.IsCompleted, out var line))
+            {
+                number++;
+                if (skipping)
+                    skipping = false; // the tail of the line that was too long
+                else if (line.Length > maxLineBytes)
+                    WriteError(json, number, default, TooLong);
+                else
+                    Judge(line, number, json);
+                EndLine(json, output);
+            }
+            if (buffer.Length > maxLineBytes)
+            {
+                // Reported once; what follows is dropped as it comes, so a line without end needs no memory.
+                if (!skipping)
+                {
+                    WriteError(json, number + 1, default, TooLong);
+                    skipping = true;
+                }
+                buffer = buffer.Slice(buffer.End);
+            }
+            reader.AdvanceTo(buffer.Start, buffer.End);
+            await output.FlushAsync(cancellation);
+            if (read.IsCompleted)
+                break;
+        }
+        if (skipping)
+            EndLine(json, output);
+        await output.FlushAsync(cancellation);
+        await reader.CompleteAsync();
+    }
+
+    private string TooLong => $"longer than {maxLineBytes} bytes";
+
+    private static bool TryTakeLine(ref ReadOnlySequence<byte> buffer, bool last, out ReadOnlySequence<byte> line)
+    {
+        if (buffer.PositionOf((byte)'\n') is { } end)
+        {
+            line = buffer.Slice(0, end);
+            buffer = buffer.Slice(buffer.GetPosition(1, end));
+            return true;
+        }
+        line = buffer;
+        if (!last || buffer.IsEmpty)
+            return false;
+        buffer = buffer.Slice(buffer.End);
+        return true;
+    }
+
+    private static void EndLine(Utf8JsonWriter json, PipeWriter output)
+    {
+        json.Flush();
+        if (json.BytesCommitted > 0)
+        {
+            output.GetSpan(1)[0] = (byte)'\n';
+            output.Advance(1);
+        }
+        json.Reset();
+    }
+
+    private void Judge(in ReadOnlySequence<byte> line, long number, Utf8JsonWriter json)
+    {
+        ReadOnlySequence<byte> id = default;
+        try
+        {
+            if (!Read(line, ref id, out var role, out var length, out var problem))
+            {
+                if (problem is not null)
+                    WriteError(json, number, id, problem);
+                return;
+            }
+            _inspection.Reset(policy, stage, seed: (ulong)number);
+            _inspection.Begin(role);
+            _inspection.Append(_text.AsSpan(0, length));
+            _inspection.Complete();
+            WriteVerdict(json, id);
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            // The reader's own words name positions, never text.
+            WriteError(json, number, id, e is JsonException bad ? $"not JSON: byte {bad.BytePositionInLine}" : "the text is not valid Unicode");
+        }
+    }
+
+    /// <returns>False for a line with nothing to judge: blank (no problem), or wrong (a problem).</returns>
+    private bool Read(in ReadOnlySequence<byte> line, ref ReadOnlySequence<byte> id, out TextRole role, out int length, out string? problem)
+    {
+        role = stage == Stage.Input ? TextRole.User : TextRole.Assistant;
+        length = -1;
+        problem = null;
+        if (IsBlank(line))
+            return false;
+        var reader = new Utf8JsonReader(line);
+        reader.Read();
+        if (reader.TokenType != JsonTokenType.StartObject)
+        {
+            problem = "must be a JSON object";
+            return false;
+        }
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndObject)
+        {
+            var isText = reader.ValueTextEquals("text"u8);
+            var isId = !isText && reader.ValueTextEquals("id"u8);
+            var isRole = !isText && !isId && reader.ValueTextEquals("role"u8);
+            reader.Read();
+            if (isText && reader.TokenType == JsonTokenType.String)
+            {
+                var most = reader.HasValueSequence ? (int)reader.ValueSequence.Length : reader.ValueSpan.Length;
+                if (_text.Length < most)
+                    _text = new byte[Math.Max(most, Math.Min(maxLineBytes, _text.Length * 2))];
+                length = reader.CopyString(_text);
+            }
+            else if (isId && reader.TokenType is JsonTokenType.String or JsonTokenType.Number)
+            {
+                if (reader.TokenType == JsonTokenType.String)
+                    _ = reader.GetString(); // throws on what is not Unicode, so the echo is valid
+                var start = reader.TokenStartIndex;
+                id = line.Slice(start, reader.BytesConsumed - start);
+            }
+            else if (isRole && reader.TokenType == JsonTokenType.String)
+            {
+                if (reader.ValueTextEquals("system"u8) || reader.ValueTextEquals("developer"u8))
+                    role = TextRole.System;
+                else if (reader.ValueTextEquals("user"u8))
+                    role = TextRole.User;
+                else if (reader.ValueTextEquals("assistant"u8))
+                    role = TextRole.Assistant;
+                else if (reader.ValueTextEquals("tool"u8))
+                    role = TextRole.Tool;
+                else
+                    problem = "role must be system, user, assistant or tool";
+            }
+            else
+            {
+                reader.Skip();
+            }
+        }
+        reader.Read(); // throws on anything behind the object
+        if (length < 0)
+            problem ??= "has no text field that is a string";
+        return problem is null;
+    }
+
+    private static bool IsBlank(in ReadOnlySequence<byte> line)
+    {
+        foreach (var part in line)
+            if (part.Span.ContainsAnyExcept(" \t\r"u8))
+                return false;
+        return true;
+    }
+
+    private void WriteVerdict(Utf8JsonWriter json, in ReadOnlySequence<byte> id)
+    {
+        json.WriteStartObject();
+        WriteId(json, id);
+        json.WriteBoolean("flagged"u8, _inspection.Findings.Length > 0);
+        json.WriteString("action"u8, Actions[(int)_inspection.Action]);
+        json.WriteStartObject("scores"u8);
+        var scores = _inspection.Scores;
+        for (var i = 0; i < _categories.Length; i++)
+            json.WriteNumber(_categories[i], Math.Round((decimal)scores[i], 4));
+        json.WriteEndObject();
+        json.WriteStartArray("rules"u8);
+        foreach (var finding in _inspection.Findings)
+            json.WriteStringValue(finding.RuleId);
+        json.WriteEndArray();
+        json.WriteEndObject();
+    }
+
+    private static void WriteError(Utf8JsonWriter json, long number, in ReadOnlySequence<byte> id, string problem)
+    {
+        json.WriteStartObject();
+        WriteId(json, id);
+        json.WriteNumber("line"u8, number);
+        json.WriteString("error"u8, problem);
+        json.WriteEndObject();
+    }
+
+    private static void WriteId(Utf8JsonWriter json, in ReadOnlySequence<byte> id)
+    {
+        json.WritePropertyName("id"u8);
+        if (id.IsEmpty)
+            json.WriteNullValue();
+        else
+            json.WriteRawValue(id, skipInputValidation: true); // as it came, string or number
+    }
+}
