@@ -1,0 +1,217 @@
+using System.Globalization;
+using System.IO.Compression;
+using System.Text;
+using System.Text.Json;
+using TraceFed.Safety;
+using TraceFed.Safety.Classifiers;
+
+namespace TraceFed;
+
+/// <summary>Reads the labelled sets and says what each of their labels means for each output of the model.</summary>
+/// <remarks>NaN is "not known": a harmful request says nothing about how an insult looks. Weights balance the sets, so that the largest does not set the rules.</remarks>
+internal sealed class TrainData(string folder, bool strictLicence)
+{
+    private const float Unknown = float.NaN;
+    private const int Toxicity = 0, Harassment = 1, Hate = 2, Violence = 3, Sexual = 4, SelfHarm = 5, Adversarial = 6;
+
+    /// <summary>Examples to fit.</summary>
+    public List<TrainingExample> Examples { get; } = [];
+
+    /// <summary>Examples of ordinary text, which also teach what is unsurprising.</summary>
+    public List<TrainingExample> Ordinary { get; } = [];
+
+    /// <summary>Rows used, per set, for the model card.</summary>
+    public List<(string Name, string Licence, int Rows)> Sources { get; } = [];
+
+    public void Load()
+    {
+        Set("toxicity/davidson", "MIT", 0.6f, (row, l) =>
+        {
+            var fine = row.GetProperty("fine").GetString();
+            var votes = row.GetProperty("votes").EnumerateArray().Select(v => v.GetInt32()).ToArray();
+            l.All(fine == "neither" ? 0 : Unknown);
+            l[Toxicity] = fine == "neither" ? 0 : 1;
+            l[Hate] = fine == "hate" ? 1 : votes[0] == 0 ? 0 : Unknown;
+            l[Harassment] = fine == "hate" ? 1 : l[Harassment];
+            l[Adversarial] = 0;
+            l[SelfHarm] = 0;
+        });
+        Set("toxicity/hatexplain", "MIT", 0.7f, (row, l) =>
+        {
+            var fine = row.GetProperty("fine").GetString();
+            l.All(fine == "normal" ? 0 : Unknown);
+            l[Toxicity] = fine == "normal" ? 0 : 1;
+            l[Hate] = fine == "hate" ? 1 : fine == "normal" ? 0 : Unknown;
+            l[Harassment] = fine == "normal" ? 0 : 1;
+            l[Adversarial] = 0;
+            l[SelfHarm] = 0;
+        });
+        if (!strictLicence)
+        {
+            Set("toxicity/jigsaw", "CC BY-SA 3.0 (text)", 1, (row, l) =>
+            {
+                var label = row.GetProperty("label").GetInt32();
+                l.All(label == 0 ? 0 : Unknown);
+                l[Toxicity] = l[Harassment] = label;
+                l[Adversarial] = 0;
+            });
+            Set("toxicity/challenging_toxicity", "CC BY-SA 4.0", 0.5f, (row, l) =>
+            {
+                l[Toxicity] = row.GetProperty("label").GetInt32();
+                l[Adversarial] = 0;
+            });
+            Set("adversarial/indirect_injection", "MIT, CC BY-SA 4.0", 1.5f, (row, l) =>
+            {
+                l.All(0);
+                l[Adversarial] = row.GetProperty("label").GetInt32();
+            }, _ => TextRole.Tool);
+        }
+        Set("adversarial/bipia_attacks", "MIT", 2, (_, l) => { l.All(0); l[Adversarial] = 1; }, _ => TextRole.Tool);
+        Set("adversarial/cyberseceval_injection", "MIT", 2, (_, l) => { l.All(0); l[Adversarial] = 1; });
+        Set("adversarial/jailbreak_wild", "MIT", 3, (_, l) => l[Adversarial] = 1);
+        Set("adversarial/templates", "Apache-2.0", 3, (_, l) => l[Adversarial] = 1);
+        Set("adversarial/suffix_synthetic", "MIT, CC BY 4.0", 2, (_, l) => l[Adversarial] = 1);
+        Set("adversarial/harmful_requests", "MIT, CC BY 4.0", 1, (row, l) =>
+        {
+            var hazard = row.GetProperty("hazard").GetString();
+            l[Hate] = hazard == "hte" ? 1 : Unknown;
+            l[Violence] = hazard == "vcr" ? 1 : Unknown;
+            l[SelfHarm] = hazard == "ssh" ? 1 : hazard is "ncr" or "prv" or "ipv" ? 0 : Unknown;
+            l[Sexual] = hazard is "ncr" or "prv" or "ipv" ? 0 : Unknown;
+            l[Adversarial] = 1;
+            l.Weight(Adversarial, 0.25f);
+        }, skip: row => row.GetProperty("source").GetString() == "do-not-answer");
+        Set("adversarial/mlc_personas", "CC BY 4.0", 0.5f, (row, l) =>
+        {
+            var unsafeRequest = row.GetProperty("label").GetInt32();
+            var hazard = row.GetProperty("hazard").GetString();
+            l.All(unsafeRequest == 0 ? 0 : Unknown);
+            l[Violence] = hazard == "vcr" ? unsafeRequest : l[Violence];
+            l[SelfHarm] = hazard == "ssh" ? unsafeRequest : 0;
+            l[Sexual] = hazard == "scr" ? unsafeRequest : 0;
+            l[Hate] = hazard == "hat" ? unsafeRequest : l[Hate];
+        });
+        Set("toxicity/lexicon_en", "MIT, CC BY 4.0", 0.3f, (row, l) =>
+        {
+            var category = row.GetProperty("category").GetString()!;
+            var strong = row.GetProperty("severity_label").GetString() is "Strong" or "Severe";
+            l[Toxicity] = strong ? 1 : Unknown;
+            l[Sexual] = category.StartsWith("sexual a", StringComparison.Ordinal) ? 1 : Unknown;
+            l[Hate] = strong && (category.StartsWith("racial", StringComparison.Ordinal) || category.StartsWith("sexual o", StringComparison.Ordinal)) ? 1 : Unknown;
+            l[Adversarial] = 0;
+        }, file: "toxicity/lexicon_en.jsonl.gz");
+        foreach (var (name, weight) in new[] { ("gpteacher_prompts", 2f), ("cyber_frr", 2f), ("self_instruct_seeds", 3f) })
+            Set("benign/" + name, "MIT", weight, (_, l) => l.All(0), ordinary: true);
+        foreach (var name in new[] { "state_union", "inaugural", "sqlite_docs", "postgresql_docs", "python_docs", "rust_books", "kjv_bible", "shakespeare_plays" })
+            Prose(name);
+    }
+
+    private void Set(string name, string licence, float weight, Action<JsonElement, Labels> label, Func<JsonElement, TextRole>? role = null, Func<JsonElement, bool>? skip = null, string? file = null, bool ordinary = false)
+    {
+        var rows = 0;
+        foreach (var row in Read(Path.Combine(folder, file ?? name + ".train.jsonl.gz")))
+        {
+            if (skip?.Invoke(row) == true)
+                continue;
+            var text = (row.TryGetProperty("text", out var field) || row.TryGetProperty("term", out field) ? field.GetString() : null) ?? "";
+            Add(text, weight, l => label(row, l), role?.Invoke(row) ?? TextRole.User, ordinary);
+            rows++;
+        }
+        Sources.Add((name, licence, rows));
+    }
+
+    /// <summary>Prose has lines; documents of one to thirty of them are the ordinary long texts that must not be flagged.</summary>
+    private void Prose(string name)
+    {
+        using var reader = new StreamReader(new GZipStream(File.OpenRead(Path.Combine(folder, "text", name + ".txt.gz")), CompressionMode.Decompress));
+        var lines = reader.ReadToEnd().Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        var random = new Random(StringHash(name));
+        var documents = 0;
+        for (var at = 0; at < lines.Length && documents < 700;)
+        {
+            var take = 1 << random.Next(0, 5);
+            var text = string.Join(' ', lines.Skip(at).Take(take));
+            at += take + random.Next(0, 30);
+            Add(text, 0.7f, l => l.All(0), random.Next(2) == 0 ? TextRole.Tool : TextRole.User, ordinary: true);
+            documents++;
+        }
+        Sources.Add(("text/" + name, "public domain or permissive, see the data README", documents));
+    }
+
+    private void Add(string text, float weight, Action<Labels> label, TextRole role, bool ordinary = false)
+    {
+        var labels = new Labels(weight);
+        label(labels);
+        var example = TrainingExample.Create(TrainText.Segments(text), role, labels.Values, labels.Weights);
+        Examples.Add(example);
+        if (ordinary)
+            Ordinary.Add(example);
+    }
+
+    public static IEnumerable<JsonElement> Read(string path)
+    {
+        using var reader = new StreamReader(new GZipStream(File.OpenRead(path), CompressionMode.Decompress));
+        while (reader.ReadLine() is { } line)
+            if (line.Length > 0)
+                yield return JsonElement.Parse(line);
+    }
+
+    private static int StringHash(string text)
+    {
+        var hash = 17;
+        foreach (var c in text)
+            hash = unchecked(hash * 31 + c);
+        return hash;
+    }
+
+    /// <summary>The labels of one example while they are being written.</summary>
+    internal sealed class Labels
+    {
+        public Labels(float weight)
+        {
+            Array.Fill(Values, Unknown);
+            Array.Fill(Weights, weight);
+        }
+
+        public float[] Values { get; } = new float[LinearModel.Lanes];
+        public float[] Weights { get; } = new float[LinearModel.Lanes];
+        public float this[int lane] { get => Values[lane]; set => Values[lane] = value; }
+        public void All(float value) => Array.Fill(Values, value);
+        public void Weight(int lane, float factor) => Weights[lane] *= factor;
+    }
+}
+
+/// <summary>Normalises and cuts text as the engine does.</summary>
+internal static class TrainText
+{
+    public static List<ReadOnlyMemory<byte>> Segments(string text)
+    {
+        var decomposed = text.Normalize(NormalizationForm.FormKD);
+        var plain = new StringBuilder(decomposed.Length);
+        foreach (var c in decomposed)
+            if (CharUnicodeInfo.GetUnicodeCategory(c) is not (UnicodeCategory.NonSpacingMark or UnicodeCategory.Format))
+                plain.Append(char.ToLowerInvariant(c));
+        var utf8 = Encoding.UTF8.GetBytes(plain.ToString()).AsMemory();
+        var segments = new List<ReadOnlyMemory<byte>>();
+        while (!utf8.IsEmpty)
+        {
+            var length = End(utf8.Span);
+            segments.Add(utf8[..length]);
+            utf8 = utf8[length..];
+        }
+        return segments;
+    }
+
+    private static int End(ReadOnlySpan<byte> text)
+    {
+        var space = 0;
+        for (var i = 0; i < text.Length && i < 256; i++)
+        {
+            if (i >= 31 && (text[i] == '\n' || (text[i] is (byte)' ' or (byte)'\t' && text[i - 1] is (byte)'.' or (byte)'!' or (byte)'?')))
+                return i + 1;
+            if (text[i] == ' ')
+                space = i + 1;
+        }
+        return text.Length <= 256 ? text.Length : space > 32 ? space : 256;
+    }
+}
