@@ -20,7 +20,8 @@ internal static class CheckCommand
                 if (token.Value.Length > 1 && token.Value[0] == '-')
                     result.AddError($"{token.Value}: no such option.");
         });
-        var stage = new Option<Stage>("--stage") { Description = "Judge as what goes to a model (input) or what comes from it (output).", HelpName = "input|output", DefaultValueFactory = _ => Stage.Input };
+        var stageName = new Option<string>("--stage") { Description = "Judge as what goes to a model (input) or what comes from it (output).", DefaultValueFactory = _ => "input" };
+        stageName.AcceptOnlyFromAmong("input", "output");
         var config = new Option<string?>("--config", "-c") { Description = "Settings file, for its safety section.", HelpName = "file" };
         var checks = new Option<string[]>("--check") { Description = "Run only this check, also where the settings have it off. May be repeated.", HelpName = "id", DefaultValueFactory = _ => [] };
         var maxLine = new Option<int>("--max-line-bytes") { Description = "Longest line, in bytes; longer is reported and skipped.", HelpName = "n", DefaultValueFactory = _ => 16 * 1024 * 1024 };
@@ -29,7 +30,7 @@ internal static class CheckCommand
             if (result.GetValueOrDefault<int>() is < 1024 or > 256 * 1024 * 1024)
                 result.AddError("--max-line-bytes: must be between 1024 and 268435456.");
         });
-        var command = new Command("check", "Judge texts as the gateway would, without a model.") { files, stage, config, checks, maxLine };
+        var command = new Command("check", "Judge texts as the gateway would, without a model.") { files, stageName, config, checks, maxLine };
         Examples.Of(command,
             """printf '{"id":"1","text":"hello"}\n' | tracefed check --stage input""",
             "tracefed check --stage output answers.jsonl",
@@ -37,10 +38,11 @@ internal static class CheckCommand
         command.SetAction(async (parsed, cancellation) =>
         {
             var error = parsed.InvocationConfiguration.Error;
+            var stage = parsed.GetValue(stageName) == "output" ? Stage.Output : Stage.Input;
             var loaded = GatewayConfiguration.ForProcess(parsed.GetValue(config), new Dictionary<string, string>()).Load(needsUpstream: false);
             if (loaded.Options is not { } options)
                 return Settings.Print(loaded.Errors, error);
-            if (parsed.GetValue(checks) is { Length: > 0 } only && SelectChecks(options.Safety, parsed.GetValue(stage), only) is { } unknown)
+            if (parsed.GetValue(checks) is { Length: > 0 } only && SelectChecks(options.Safety, stage, only) is { } unknown)
                 return Settings.Print([unknown], error);
             PolicySnapshot policy;
             try
@@ -51,7 +53,7 @@ internal static class CheckCommand
             {
                 return Settings.Print([$"safety: {e.Message}"], error);
             }
-            var lines = new CheckLines(policy, parsed.GetValue(stage), parsed.GetValue(maxLine));
+            var lines = new CheckLines(policy, stage, parsed.GetValue(maxLine));
             await using var output = Console.OpenStandardOutput();
             var writer = PipeWriter.Create(output, new(leaveOpen: true));
             var paths = parsed.GetValue(files) is { Length: > 0 } named ? named : ["-"];

@@ -24,19 +24,19 @@ internal sealed class MinuteBucket(int perMinute, TimeProvider time) : RateLimit
     }
 
     /// <summary>Time until one permit is there; zero when it is.</summary>
-    public TimeSpan Wait => WaitFor(1);
+    public TimeSpan Wait => WaitFor(Volatile.Read(ref _fullAt), time.GetTimestamp(), Cost(1));
 
     /// <summary>Takes permits; zero when they were there, else how long to wait, and nothing was taken.</summary>
     public TimeSpan Take(int permits)
     {
         while (true)
         {
-            var wait = WaitFor(permits);
+            var now = time.GetTimestamp();
+            var full = Volatile.Read(ref _fullAt); // read once: judged and replaced must be the same
+            var wait = WaitFor(full, now, Cost(permits));
             if (wait > TimeSpan.Zero)
                 return wait;
-            var now = time.GetTimestamp();
-            var full = Volatile.Read(ref _fullAt);
-            if (Interlocked.CompareExchange(ref _fullAt, Math.Max(full, now) + (long)(permits * _ticksPerPermit), full) == full)
+            if (Interlocked.CompareExchange(ref _fullAt, Math.Max(full, now) + Cost(permits), full) == full)
                 return TimeSpan.Zero;
         }
     }
@@ -54,12 +54,12 @@ internal sealed class MinuteBucket(int perMinute, TimeProvider time) : RateLimit
         }
     }
 
-    private TimeSpan WaitFor(int permits)
+    private long Cost(int permits) => (long)(permits * _ticksPerPermit);
+
+    private TimeSpan WaitFor(long full, long now, long cost)
     {
-        var now = time.GetTimestamp();
-        var after = Math.Max(Volatile.Read(ref _fullAt), now) + permits * _ticksPerPermit;
-        var excess = after - now - _minute;
-        return excess <= 1 ? TimeSpan.Zero : TimeSpan.FromSeconds(excess / time.TimestampFrequency);
+        var excess = Math.Max(full, now) + cost - now - _minute;
+        return excess <= 0 ? TimeSpan.Zero : TimeSpan.FromSeconds((double)excess / time.TimestampFrequency);
     }
 
     public override RateLimiterStatistics? GetStatistics() => null;
