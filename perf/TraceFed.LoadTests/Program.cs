@@ -2,6 +2,7 @@ using System.CommandLine;
 using TraceFed.LoadTests;
 
 var root = new RootCommand("Load tests of the gateway and its peers.");
+root.Add(CompareVerb.Create());
 root.Add(ServeVerbs.Upstream());
 root.Add(ServeVerbs.Yarp());
 root.Add(RunVerb.Create());
@@ -18,4 +19,4 @@ if (parsed.CommandResult.Command.Name != "yarp")
 {
     Tuning.RestartTuned();
 }
-return await parsed.InvokeAsync();
+return await parsed.InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = TimeSpan.FromSeconds(10) });
