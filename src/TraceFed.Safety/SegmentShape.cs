@@ -25,10 +25,10 @@ internal sealed class SegmentShape
     /// <summary>At least 16 bytes in a row of [A-Za-z0-9_+/=.-].</summary>
     public bool HasLongToken { get; private set; }
 
-    /// <summary>A digit or symbol that can stand for a letter has a letter on both sides.</summary>
+    /// <summary>A digit or symbol that can stand for a letter has a letter on both sides, or several have one on one side.</summary>
     public bool HasLeet { get; private set; }
 
-    /// <summary>At least three single letters in a row with one byte between them.</summary>
+    /// <summary>At least three single letters or digits in a row with one byte between them.</summary>
     public bool HasSpacedLetters { get; private set; }
 
     /// <param name="buffer">Lower-cased text, then zeros up to a multiple of 64 bytes.</param>
@@ -36,9 +36,9 @@ internal sealed class SegmentShape
     public void Measure(ReadOnlySpan<byte> buffer, int length)
     {
         Length = length;
-        int letters = 0, digits = 0;
+        int letters = 0, digits = 0, touching = 0;
         ulong at = 0, percent = 0, ampersand = 0, backslash = 0, assignment = 0, longToken = 0, leet = 0, spaced = 0;
-        ulong previousLetter = 0, previousLeet = 0, tokenRun = 0, previousSingle = 0;
+        ulong previousLetter = 0, previousLeet = 0, tokenRun = 0, previousSingle = 0, previousAlone = 0;
 
         for (var word = 0; word * 64 < length; word++)
         {
@@ -83,7 +83,10 @@ internal sealed class SegmentShape
             var after = (letter << 1) | (previousLetter >> 63);
             // letter, stand-in, letter; the last pair is looked at again with the next word's first bits.
             leet |= (stand << 1 | previousLeet >> 63) & ((after << 1) | ((previousLetter >> 62) & 1)) & letter;
-            var single = letter & ~after & ~(letter >> 1);
+            touching += BitOperations.PopCount(stand & after) + BitOperations.PopCount(stand & (letter >> 1));
+            var alone = letter | digit;
+            var single = alone & ~((alone << 1) | (previousAlone >> 63)) & ~(alone >> 1);
+            previousAlone = alone;
             spaced |= single & ((single << 2) | (previousSingle >> 62)) & ((single << 4) | (previousSingle >> 60));
             previousSingle = single;
             previousLetter = letter;
@@ -98,7 +101,7 @@ internal sealed class SegmentShape
         HasBackslash = backslash != 0;
         HasAssignment = assignment != 0;
         HasLongToken = longToken != 0;
-        HasLeet = leet != 0;
+        HasLeet = leet != 0 || touching >= 3;
         HasSpacedLetters = spaced != 0;
     }
 

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Runtime.InteropServices;
 using System.Text;
 using TraceFed.Safety.Classifiers;
+using TraceFed.Safety.Decoding;
 using TraceFed.Safety.Normalisation;
 using TraceFed.Safety.Recognition;
 
@@ -22,19 +23,25 @@ public sealed class TextInspection
     /// <summary>Longest segment, and so the most that a stream is ever held back, in UTF-8 bytes.</summary>
     public const int MaxSegmentBytes = Segmenter.MaxBytes;
 
+    /// <summary>Most decoded texts judged per segment: bounds the cost of a segment that is made of encodings.</summary>
+    private const int MaxLayers = 8;
+
+    private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false);
     private static readonly byte[] Removed = "[REMOVED]"u8.ToArray();
 
     private readonly byte[] _pending = new byte[MaxSegmentBytes];
     private int _pendingBytes;
     private int _scanned;
 
-    private readonly byte[] _folded = new byte[Folding.MaxBytes];
-    private readonly byte[] _lower = new byte[Folding.MaxBytes + 64];
-    private readonly ushort[] _map = new ushort[Folding.MaxBytes + 1];
-    private readonly SegmentShape _shape = new();
+    private readonly Layer[] _layers = [new(), new(), new()]; // the text itself, what it encodes, and what that encodes
+    private readonly byte[] _decoded = new byte[Folding.MaxBytes];
+    private readonly ushort[] _decodedFrom = new ushort[Folding.MaxBytes + 1];
+    private readonly byte[] _hidden = new byte[MaxSegmentBytes];
+    private int _layersLeft;
     private readonly Hits _hits = new();
     private readonly float[] _probabilities = new float[16];
     private readonly char[] _window = new char[MaxSegmentBytes + Folding.MaxBytes];
+    private readonly char[] _layerWindow = new char[Folding.MaxBytes];
     private int _windowLength; // characters of the last segments that patterns have seen
     private readonly List<Edit> _segmentEdits = new(64);
     private CheckAction _verdict; // the strongest action in this segment
@@ -57,6 +64,7 @@ public sealed class TextInspection
     private Secrets.Open _open;
     private int _openBytes;
     private int _pemProgress;
+    private Decoders.Base64Carry _base64;
 
     private readonly record struct Edit(int Start, int End, byte[] Replacement) : IComparable<Edit>
     {
@@ -114,6 +122,7 @@ public sealed class TextInspection
         _windowLength = 0;
         _open = Secrets.Open.None;
         _openBytes = _pemProgress = 0;
+        _base64 = default;
     }
 
     /// <summary>Adds the next piece of the text, valid UTF-8; pieces may be cut anywhere, inside a code point too.</summary>
@@ -214,33 +223,42 @@ public sealed class TextInspection
 
         ReadOnlySpan<byte> text;
         Mapping mapping;
-        if (Ascii.ToLower(segment, _lower, out _) == OperationStatus.Done) // plain ASCII is judged where it lies
+        var layer = _layers[0];
+        var hidden = 0;
+        if (Ascii.ToLower(segment, layer.Lower, out _) == OperationStatus.Done) // plain ASCII is judged where it lies
         {
             text = segment;
             mapping = new Mapping(default);
+            layer.Measure(text.Length);
         }
         else
         {
-            text = _folded.AsSpan(0, Folding.Fold(segment, _folded, _map, [], out _));
-            Folding.ToLower(text, _lower);
-            mapping = new Mapping(_map.AsSpan(0, text.Length + 1));
+            var length = Folding.Fold(segment, layer.Text, layer.Map, _hidden, out hidden);
+            text = layer.Text.AsSpan(0, length);
+            mapping = new Mapping(layer.Map.AsSpan(0, length + 1));
+            layer.Lowercase(length);
         }
 
-        _lower.AsSpan(text.Length, 64).Clear(); // the shape reads whole words
-        _shape.Measure(_lower, text.Length);
-        var lower = _lower.AsSpan(0, text.Length);
-
+        var lower = layer.Lower.AsSpan(0, text.Length);
         ContinueOpenSecret(segment);
-        Recognise(text, lower, mapping);
+        Recognise(text, lower, layer.Shape, mapping, outermost: true);
         if (_listsRun)
         {
             MatchTerms(lower, mapping, ref _termState, last);
             if (_patternsRun)
-                MatchPatterns(text, mapping);
+                MatchPatterns(text, mapping, outermost: true);
         }
 
         if (_modelRuns && text.Length > 0)
-            Classify(lower, ref _classifier, segment);
+            Classify(lower, ref _classifier, segment.Length);
+
+        _layersLeft = MaxLayers;
+        Unwrap(0, text, mapping, segment.Length, last);
+        if (hidden >= 4)
+        {
+            _hidden.AsSpan(0, hidden).CopyTo(_decoded);
+            JudgeDecoded(0, Encoding.Tags, hidden, 0, text.Length, mapping, segment.Length);
+        }
 
         if (_verdict == CheckAction.Block)
         {
@@ -252,12 +270,176 @@ public sealed class TextInspection
         ClearedBytes += segment.Length;
     }
 
-    private void Recognise(ReadOnlySpan<byte> text, ReadOnlySpan<byte> lower, Mapping mapping)
+    /// <summary>How a text was hidden in the one around it.</summary>
+    private enum Encoding : byte { Base64, Hex, Escapes, Leet, Joined, Reversed, Rotated, Tags }
+
+    /// <summary>Looks for encoded text in a layer and judges what it finds. Each decoder has a trigger that plain text does not pull.</summary>
+    private void Unwrap(int depth, ReadOnlySpan<byte> text, Mapping mapping, int segmentLength, bool last)
     {
-        if (_runs[PolicySnapshot.Pii] && (_shape.HasAt || _shape.DigitCount > 0))
+        var shape = _layers[depth].Shape;
+        if (depth + 1 == _layers.Length || text.Length == 0)
+            return;
+        if (shape.HasLongToken || (depth == 0 && _base64.Open))
+            UnwrapRuns(depth, text, mapping, segmentLength, last);
+        else if (depth == 0)
+            _base64 = default;
+
+        if ((shape.HasPercent || shape.HasAmpersand || shape.HasBackslash) && Decoders.Escapes(text, _decoded, _decodedFrom) is var unescaped and > 0)
+        {
+            _decodedFrom[unescaped] = (ushort)text.Length;
+            JudgeDecoded(depth, Encoding.Escapes, unescaped, -1, 0, mapping, segmentLength);
+        }
+
+        if (shape.DigitCount >= 6 && Decoders.SpacedHex(text, _decoded, out var start, out var end) is var spelt and > 0)
+            JudgeDecoded(depth, Encoding.Hex, spelt, start, end, mapping, segmentLength);
+
+        var lower = _layers[depth].Lower.AsSpan(0, text.Length);
+        if (shape.HasSpacedLetters)
+        {
+            var joined = Decoders.Join(text, _decoded, _decodedFrom);
+            _decodedFrom[joined] = (ushort)text.Length;
+            JudgeDecoded(depth, Encoding.Joined, joined, -1, 0, mapping, segmentLength);
+        }
+
+        if (!_modelRuns && !_listsRun)
+            return; // the rest hides words, not numbers or keys
+        if (shape.HasLeet)
+        {
+            lower.CopyTo(_decoded);
+            if (Decoders.Leet(_decoded.AsSpan(0, lower.Length)))
+            {
+                for (var i = 0; i <= lower.Length; i++)
+                    _decodedFrom[i] = (ushort)i;
+                JudgeDecoded(depth, Encoding.Leet, lower.Length, -1, 0, mapping, segmentLength);
+            }
+        }
+
+        if (shape.LetterCount < 16 || Plausibility.Forward(lower) is var forward && forward < Plausibility.Suspicious)
+            return;
+        if (Plausibility.Backward(lower) < forward - 2)
+        {
+            Decoders.Reverse(lower, _decoded);
+            JudgeDecoded(depth, Encoding.Reversed, lower.Length, 0, lower.Length, mapping, segmentLength);
+        }
+
+        if (_modelRuns && Plausibility.Rotated(lower) < forward - 4)
+        {
+            Decoders.Rotate(lower, _decoded);
+            JudgeDecoded(depth, Encoding.Rotated, lower.Length, 0, lower.Length, mapping, segmentLength);
+        }
+    }
+
+    /// <summary>Tries every long run of base64 characters as hex and as base64; a base64 run that fills segments keeps its alignment.</summary>
+    private void UnwrapRuns(int depth, ReadOnlySpan<byte> text, Mapping mapping, int segmentLength, bool last)
+    {
+        var from = 0;
+        var carried = depth == 0 ? _base64 : default;
+        if (depth == 0)
+            _base64 = default;
+        while (_layersLeft > 0 && Decoders.FindRun(text, from, out var start, out var end))
+        {
+            from = end;
+            var reachesEnd = depth == 0 && !last && end == text.Length;
+            if (carried.Open && start == 0)
+            {
+                var carry = carried;
+                var length = Decoders.Base64(text, start, end, !reachesEnd, ref carry, _decoded);
+                if (reachesEnd)
+                    _base64 = carry;
+                if (length > 0)
+                {
+                    JudgeDecoded(depth, Encoding.Base64, length, start, end, mapping, segmentLength);
+                    continue;
+                }
+            }
+
+            if (end - start < Decoders.ShortestRun)
+                continue;
+            for (var skip = 0; skip < 2; skip++)
+            {
+                if (Decoders.Hex(text, start + skip, end, _decoded) is var bytes and > 0)
+                {
+                    JudgeDecoded(depth, Encoding.Hex, bytes, start, end, mapping, segmentLength);
+                    break;
+                }
+            }
+
+            for (var skip = 0; skip < 4; skip++)
+            {
+                var carry = default(Decoders.Base64Carry);
+                if (Decoders.Base64(text, start + skip, end, !reachesEnd, ref carry, _decoded) is not (var bytes and > 0))
+                    continue;
+                if (reachesEnd)
+                    _base64 = carry with { Open = true };
+                JudgeDecoded(depth, Encoding.Base64, bytes, start, end, mapping, segmentLength);
+                break;
+            }
+        }
+    }
+
+    /// <summary>Judges the first <paramref name="length"/> bytes of <see cref="_decoded"/> as a text of its own; what it finds acts on the segment.</summary>
+    /// <param name="start">Start of the stretch they came from as a whole, or -1 when <see cref="_decodedFrom"/> tells for each byte.</param>
+    /// <param name="end">End of that stretch.</param>
+    /// <param name="parent">Mapping of the text that held them.</param>
+    private void JudgeDecoded(int depth, Encoding encoding, int length, int start, int end, Mapping parent, int segmentLength)
+    {
+        if (_layersLeft-- <= 0)
+            return;
+        var layer = _layers[depth + 1];
+        if (start >= 0)
+        {
+            _decodedFrom.AsSpan(0, length).Fill((ushort)start);
+            _decodedFrom[length] = (ushort)end;
+        }
+
+        var decoded = _decoded.AsSpan(0, length);
+        if (Ascii.IsValid(decoded))
+        {
+            decoded.CopyTo(layer.Text);
+            for (var i = 0; i < length; i++)
+                layer.Map[i] = (ushort)parent.Start(_decodedFrom[i]);
+            layer.Map[length] = (ushort)parent.End(_decodedFrom[length]);
+        }
+        else
+        {
+            decoded = decoded[..Math.Min(length, MaxSegmentBytes)];
+            var last = decoded.Length;
+            length = Folding.Fold(decoded, layer.Text, layer.Map, [], out _);
+            for (var i = 0; i < length; i++)
+                layer.Map[i] = (ushort)parent.Start(_decodedFrom[layer.Map[i]]);
+            layer.Map[length] = (ushort)parent.End(_decodedFrom[last]);
+        }
+
+        layer.Lowercase(length);
+        var text = layer.Text.AsSpan(0, length);
+        var lower = layer.Lower.AsSpan(0, length);
+        var mapping = new Mapping(layer.Map.AsSpan(0, length + 1));
+        if (encoding is Encoding.Base64 or Encoding.Hex or Encoding.Escapes or Encoding.Tags)
+            Recognise(text, lower, layer.Shape, mapping, outermost: false);
+        if (_listsRun && encoding != Encoding.Rotated && _policy.Terms is { } terms)
+        {
+            var state = terms.Start;
+            MatchTerms(lower, mapping, ref state, last: true);
+        }
+
+        if (_patternsRun && encoding is not (Encoding.Rotated or Encoding.Leet))
+            MatchPatterns(text, mapping, outermost: false);
+        if (_modelRuns)
+        {
+            var state = default(ClassifierState);
+            Classify(lower, ref state, segmentLength);
+        }
+
+        if (encoding is not (Encoding.Leet or Encoding.Rotated))
+            Unwrap(depth + 1, text, mapping, segmentLength, last: true);
+    }
+
+    private void Recognise(ReadOnlySpan<byte> text, ReadOnlySpan<byte> lower, SegmentShape shape, Mapping mapping, bool outermost)
+    {
+        if (_runs[PolicySnapshot.Pii] && (shape.HasAt || shape.DigitCount > 0))
         {
             _hits.Clear();
-            PersonalData.Find(text, lower, _shape, _hits);
+            PersonalData.Find(text, lower, shape, _hits);
             foreach (var hit in _hits.Items)
                 Fire(PolicySnapshot.Pii, _policy.FirstPiiRule + hit.Kind, 1, mapping.Start(hit.Start), mapping.End(hit.End), PersonalData.Placeholders[hit.Kind]);
         }
@@ -265,10 +447,10 @@ public sealed class TextInspection
         if (_runs[PolicySnapshot.SecretsCheck])
         {
             _hits.Clear();
-            var open = Secrets.Find(text, lower, _shape, _hits);
+            var open = Secrets.Find(text, lower, shape, _hits);
             foreach (var hit in _hits.Items)
                 Fire(PolicySnapshot.SecretsCheck, _policy.FirstSecretRule + hit.Kind, 1, mapping.Start(hit.Start), mapping.End(hit.End), Secrets.Placeholder);
-            if (open != Secrets.Open.None && _open != Secrets.Open.Pem)
+            if (outermost && open != Secrets.Open.None && _open != Secrets.Open.Pem)
             {
                 _open = open;
                 _openBytes = 0;
@@ -324,14 +506,20 @@ public sealed class TextInspection
     }
 
     /// <summary>Patterns see the segment and as much before it as fits into 256 characters; a match acts on its part in this segment.</summary>
-    private void MatchPatterns(ReadOnlySpan<byte> text, Mapping mapping)
+    private void MatchPatterns(ReadOnlySpan<byte> text, Mapping mapping, bool outermost)
     {
-        var characters = Encoding.UTF8.GetCharCount(text);
-        var keep = Math.Clamp(MaxSegmentBytes - characters, 0, _windowLength);
-        _window.AsSpan(_windowLength - keep, keep).CopyTo(_window);
-        Encoding.UTF8.GetChars(text, _window.AsSpan(keep));
-        _windowLength = keep + characters;
-        var window = _window.AsSpan(0, _windowLength);
+        Span<char> window = _layerWindow;
+        var keep = 0;
+        if (outermost)
+        {
+            var characters = Utf8.GetCharCount(text);
+            keep = Math.Clamp(MaxSegmentBytes - characters, 0, _windowLength);
+            window = _window;
+            window.Slice(_windowLength - keep, keep).CopyTo(window);
+            _windowLength = keep + characters;
+        }
+
+        window = window[..(keep + Utf8.GetChars(text, window[keep..]))];
 
         for (var list = 0; list < _policy.Patterns.Length; list++)
         {
@@ -345,14 +533,14 @@ public sealed class TextInspection
                     var end = match.Index + match.Length;
                     if (end <= keep || match.Length == 0)
                         continue;
-                    var start = match.Index <= keep ? 0 : Encoding.UTF8.GetByteCount(window[keep..match.Index]);
-                    Fire(check, _policy.FirstListRule + 2 * list + 1, 1, mapping.Start(start), mapping.End(Encoding.UTF8.GetByteCount(window[keep..end])), _policy.CompiledChecks[check].Placeholder);
+                    var start = match.Index <= keep ? 0 : Utf8.GetByteCount(window[keep..match.Index]);
+                    Fire(check, _policy.FirstListRule + 2 * list + 1, 1, mapping.Start(start), mapping.End(Utf8.GetByteCount(window[keep..end])), _policy.CompiledChecks[check].Placeholder);
                 }
             }
         }
     }
 
-    private void Classify(ReadOnlySpan<byte> lower, ref ClassifierState state, ReadOnlySpan<byte> segment)
+    private void Classify(ReadOnlySpan<byte> lower, ref ClassifierState state, int segmentLength)
     {
         var model = _policy.Model;
         var count = model.Categories.Length;
@@ -366,7 +554,7 @@ public sealed class TextInspection
             if (score > _scores[category])
                 _scores[category] = score;
             if (score >= _policy.CompiledChecks[check].Rules[(int)_stage].Threshold)
-                Fire(check, category, score, 0, segment.Length, _policy.CompiledChecks[check].Placeholder);
+                Fire(check, category, score, 0, segmentLength, _policy.CompiledChecks[check].Placeholder);
         }
     }
 
@@ -428,6 +616,27 @@ public sealed class TextInspection
     }
 
     private static bool IsBlank(byte b) => b is (byte)' ' or (byte)'\n' or (byte)'\r' or (byte)'\t';
+
+    /// <summary>A segment, or a text decoded from it, in the forms that checks read.</summary>
+    private sealed class Layer
+    {
+        public readonly byte[] Text = new byte[Folding.MaxBytes];
+        public readonly byte[] Lower = new byte[Folding.MaxBytes + 64];
+        public readonly ushort[] Map = new ushort[Folding.MaxBytes + 1];
+        public readonly SegmentShape Shape = new();
+
+        public void Lowercase(int length)
+        {
+            Folding.ToLower(Text.AsSpan(0, length), Lower);
+            Measure(length);
+        }
+
+        public void Measure(int length)
+        {
+            Lower.AsSpan(length, 64).Clear(); // the shape reads whole words
+            Shape.Measure(Lower, length);
+        }
+    }
 
     /// <summary>From offsets in a folded or decoded text to offsets in its segment.</summary>
     /// <param name="map">Per byte, and for the end, where it came from; empty when nothing moved.</param>

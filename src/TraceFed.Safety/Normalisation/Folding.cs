@@ -183,13 +183,15 @@ internal static class Folding
                 readings.TryAdd(lookAlike, (char)ascii);
         }
 
-        // A term must match in both cases, so a lower-case letter is read as its upper case is unless the table says otherwise.
+        // A term must match in both cases, so a letter is read as its other case is unless the table says otherwise.
         foreach (var (c, letter) in readings.ToArray())
         {
-            if (c < 0x10000 && Rune.TryCreate(c, out var rune) && char.IsAsciiLetter(letter))
-                readings.TryAdd(Rune.ToLowerInvariant(rune).Value, char.ToLowerInvariant(letter));
+            readings.TryAdd(Rune.ToLowerInvariant(new Rune(c)).Value, char.ToLowerInvariant(letter));
+            readings.TryAdd(Rune.ToUpperInvariant(new Rune(c)).Value, char.ToUpperInvariant(letter));
         }
 
+        foreach (var c in readings.Keys.Where(c => c < 0x80).ToArray())
+            readings.Remove(c);
         return readings.ToFrozenDictionary();
     }
 

@@ -102,13 +102,17 @@ internal sealed class TermMatcher
         {
             foreach (var term in lists[list])
             {
-                // Upper and lower case of a few look-alike letters are read differently; both readings count.
-                var compiled = Words(Lower(term.ToLower(CultureInfo.InvariantCulture)));
-                if (compiled.Length > 0)
-                    terms.Add((list, compiled));
-                var upper = Words(Lower(term.ToUpper(CultureInfo.InvariantCulture)));
-                if (upper.Length > 0 && !upper.AsSpan().SequenceEqual(compiled))
-                    terms.Add((list, upper));
+                // Upper and lower case of a few look-alike letters (Η and η) are read differently; every usual writing counts.
+                var lower = term.ToLower(CultureInfo.InvariantCulture);
+                var seen = new List<byte[]>();
+                foreach (var writing in (string[])[lower, term.ToUpper(CultureInfo.InvariantCulture), CultureInfo.InvariantCulture.TextInfo.ToTitleCase(lower)])
+                {
+                    var words = Words(Lower(writing));
+                    if (words.Length == 0 || seen.Exists(s => s.AsSpan().SequenceEqual(words)))
+                        continue;
+                    seen.Add(words);
+                    terms.Add((list, words));
+                }
             }
         }
 
