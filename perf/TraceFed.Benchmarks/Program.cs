@@ -1,1 +1,29 @@
-return 0;
+using BenchmarkDotNet.Running;
+using TraceFed.Benchmarks;
+
+// A verb names what is measured. With --json: short loops, one figure per line, under a minute. Without: BenchmarkDotNet.
+const string Usage = "usage: checks | parse | stream  [--json | options of BenchmarkDotNet]";
+if (args.Length == 0 || args[0] is "--help" or "-h")
+{
+    Console.WriteLine(Usage);
+    return args.Length == 0 ? 2 : 0;
+}
+var json = args.Contains("--json");
+switch (args[0])
+{
+    case "checks":
+        return json ? ShortRun.Print(CheckBenchmarks.Figures) : Run<CheckBenchmarks>();
+    case "parse":
+        return json ? ShortRun.Print(ParseBenchmarks.Figures) : Run<ParseBenchmarks>();
+    case "stream":
+        return json ? ShortRun.Print(StreamBenchmarks.Figures) : Run<StreamBenchmarks>();
+    default:
+        Console.Error.WriteLine(Usage);
+        return 2;
+}
+
+int Run<T>()
+{
+    BenchmarkRunner.Run<T>(null, args[1..]);
+    return 0;
+}
