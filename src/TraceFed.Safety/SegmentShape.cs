@@ -28,6 +28,9 @@ internal sealed class SegmentShape
     /// <summary>A digit or symbol that can stand for a letter has a letter on both sides, or several have one on one side.</summary>
     public bool HasLeet { get; private set; }
 
+    /// <summary>So many that the text is meant to be read with them replaced.</summary>
+    public bool HasMuchLeet { get; private set; }
+
     /// <summary>At least three single letters or digits in a row with one byte between them.</summary>
     public bool HasSpacedLetters { get; private set; }
 
@@ -102,6 +105,7 @@ internal sealed class SegmentShape
         HasAssignment = assignment != 0;
         HasLongToken = longToken != 0;
         HasLeet = leet != 0 || touching >= 3;
+        HasMuchLeet = touching >= 3 && touching * 8 >= letters;
         HasSpacedLetters = spaced != 0;
     }
 

@@ -38,6 +38,9 @@ public sealed class TextInspection
     private readonly ushort[] _decodedFrom = new ushort[Folding.MaxBytes + 1];
     private readonly byte[] _hidden = new byte[MaxSegmentBytes];
     private int _layersLeft;
+    private readonly byte[] _reading = new byte[Folding.MaxBytes]; // the segment with its encodings undone
+    private int _readingLength;
+    private int _readingFrom; // what of the segment the reading covers
     private readonly Hits _hits = new();
     private readonly float[] _probabilities = new float[16];
     private readonly char[] _window = new char[MaxSegmentBytes + Folding.MaxBytes];
@@ -249,15 +252,25 @@ public sealed class TextInspection
                 MatchPatterns(text, mapping, outermost: true);
         }
 
-        if (_modelRuns && text.Length > 0)
-            Classify(lower, ref _classifier, segment.Length);
-
         _layersLeft = MaxLayers;
+        _readingLength = _readingFrom = 0;
         Unwrap(0, text, mapping, segment.Length, last);
         if (hidden >= 4)
         {
             _hidden.AsSpan(0, hidden).CopyTo(_decoded);
             JudgeDecoded(0, Encoding.Tags, hidden, 0, text.Length, mapping, segment.Length);
+        }
+
+        if (_modelRuns && text.Length > 0)
+        {
+            // The classifiers follow the text as it is meant: what was encoded stands where its encoding stood.
+            if (_readingLength > 0)
+            {
+                AppendReading(lower[Math.Min(_readingFrom, lower.Length)..]);
+                lower = _reading.AsSpan(0, _readingLength);
+            }
+
+            Classify(lower, ref _classifier, segment.Length);
         }
 
         if (_verdict == CheckAction.Block)
@@ -314,7 +327,9 @@ public sealed class TextInspection
             }
         }
 
-        if (shape.LetterCount < 16 || Plausibility.Forward(lower) is var forward && forward < Plausibility.Suspicious)
+        if (shape.LetterCount < 16 || Plausibility.IsPlain(_layers[depth].Lower, text.Length, shape.LetterCount))
+            return;
+        if (Plausibility.Forward(lower) is var forward && forward < Plausibility.Suspicious)
             return;
         if (Plausibility.Backward(lower) < forward - 2)
         {
@@ -428,10 +443,39 @@ public sealed class TextInspection
         {
             var state = default(ClassifierState);
             Classify(lower, ref state, segmentLength);
+            if (depth == 0)
+                Substitute(encoding, lower, start, end);
         }
 
         if (encoding is not (Encoding.Leet or Encoding.Rotated))
             Unwrap(depth + 1, text, mapping, segmentLength, last: true);
+    }
+
+    /// <summary>Puts a decoded text into the reading of the segment, in place of its encoding.</summary>
+    private void Substitute(Encoding encoding, ReadOnlySpan<byte> decoded, int start, int end)
+    {
+        var outer = _layers[0];
+        switch (encoding)
+        {
+            case Encoding.Base64 or Encoding.Hex when start >= _readingFrom:
+                AppendReading(outer.Lower.AsSpan(_readingFrom, start - _readingFrom));
+                AppendReading(decoded);
+                _readingFrom = end;
+                break;
+            case Encoding.Leet when !outer.Shape.HasMuchLeet:
+                break;
+            case Encoding.Joined or Encoding.Reversed or Encoding.Rotated or Encoding.Leet or Encoding.Escapes when _readingLength == 0:
+                AppendReading(decoded);
+                _readingFrom = outer.Shape.Length;
+                break;
+        }
+    }
+
+    private void AppendReading(ReadOnlySpan<byte> lower)
+    {
+        lower = lower[..Math.Min(lower.Length, _reading.Length - _readingLength)];
+        lower.CopyTo(_reading.AsSpan(_readingLength));
+        _readingLength += lower.Length;
     }
 
     private void Recognise(ReadOnlySpan<byte> text, ReadOnlySpan<byte> lower, SegmentShape shape, Mapping mapping, bool outermost)

@@ -1,3 +1,7 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+
 namespace TraceFed.Safety.Decoding;
 
 /// <summary>How much a text looks like English letters in a row: tells a reversed or rotated text from a plain one for about a nanosecond per byte.</summary>
@@ -18,6 +22,33 @@ internal static class Plausibility
 
     /// <summary>Bytes looked at.</summary>
     private const int Sample = 64;
+
+    /// <summary>Pairs of letters that English is full of and that reversed or rotated English hardly has are frequent: it is neither.</summary>
+    /// <param name="buffer">Lower-cased text, then at least 33 zeros.</param>
+    /// <param name="length">Bytes of text.</param>
+    /// <param name="letters">Letters in it.</param>
+    public static bool IsPlain(ReadOnlySpan<byte> buffer, int length, int letters)
+    {
+        ref var start = ref MemoryMarshal.GetReference(buffer);
+        var enough = 2 + letters / 24;
+        var pairs = 0;
+        for (var i = 0; i < length; i += 32)
+        {
+            var a = Vector256.LoadUnsafe(ref start, (nuint)i);
+            var b = Vector256.LoadUnsafe(ref start, (nuint)i + 1);
+            var n = Vector256.Equals(b, Vector256.Create((byte)'n'));
+            var found = (Vector256.Equals(a, Vector256.Create((byte)'t')) & Vector256.Equals(b, Vector256.Create((byte)'h')))
+                | (Vector256.Equals(a, Vector256.Create((byte)'h')) & Vector256.Equals(b, Vector256.Create((byte)'e')))
+                | (n & (Vector256.Equals(a, Vector256.Create((byte)'i')) | Vector256.Equals(a, Vector256.Create((byte)'a'))))
+                | (Vector256.Equals(a, Vector256.Create((byte)'o')) & Vector256.Equals(b, Vector256.Create((byte)'u')))
+                | (Vector256.Equals(a, Vector256.Create((byte)'n')) & (Vector256.Equals(b, Vector256.Create((byte)'g')) | Vector256.Equals(b, Vector256.Create((byte)'d'))));
+            pairs += BitOperations.PopCount(found.ExtractMostSignificantBits());
+            if (pairs >= enough)
+                return true;
+        }
+
+        return false;
+    }
 
     /// <summary>Mean cost of a step, in eighths of a bit; English is at 27.</summary>
     public static float Forward(ReadOnlySpan<byte> lower) => Cost(lower, reverse: false, rotate: 0);

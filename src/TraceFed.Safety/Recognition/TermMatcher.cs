@@ -20,6 +20,7 @@ internal sealed class TermMatcher
     private readonly int _width;
     private readonly int[] _output; // per state: first index into _terms of a term that ends here, or -1
     private readonly int[] _shorter; // per state: the next state along failure links that has an output, or 0
+    private readonly bool[] _reports; // per state: some term ends here
     private readonly (int List, byte[] Text)[] _terms;
     private readonly int[] _sameText; // per term: another term with the same text, or -1
 
@@ -88,6 +89,9 @@ internal sealed class TermMatcher
         }
 
         _next = next;
+        _reports = new bool[used];
+        for (var state = 0; state < used; state++)
+            _reports[state] = _output[state] >= 0 || _shorter[state] != 0;
     }
 
     /// <summary>State at the start of a text, where a word may begin. The lowest bit says that the last byte was no word byte.</summary>
@@ -128,6 +132,7 @@ internal sealed class TermMatcher
     {
         var s = state >> 1;
         var gap = (state & 1) != 0;
+        var (next, classes, reports, width) = (_next, _classes, _reports, _width);
         for (var i = 0; i <= lower.Length; i++)
         {
             byte b;
@@ -147,8 +152,8 @@ internal sealed class TermMatcher
                 b = (byte)' ';
             }
 
-            s = Step(s, b);
-            if (_output[s] >= 0 || _shorter[s] != 0)
+            s = next[s * width + classes[b]];
+            if (reports[s])
                 Report(lower, s, i, hits);
         }
 

@@ -47,4 +47,22 @@ public class CutIndependenceTests
             Assert.Equal(Outcome.Of(policy, bytes, []), Outcome.Of(policy, bytes, [.. Enumerable.Range(0, bytes.Length)]));
         }, iter: 300);
     }
+
+    [Fact]
+    public void Append_AnyCutsWithEveryCheck_SameOutcomeAsOnePiece()
+    {
+        var policy = PolicySnapshot.Compile(new()
+        {
+            Toxicity = Policies.Check(CheckAction.Redact, 0.3),
+            Adversarial = Policies.Check(CheckAction.Block, 0.97),
+            Pii = Policies.Check(CheckAction.Redact),
+            Secrets = Policies.Check(CheckAction.Redact),
+        });
+        Gen.Select(Texts, Gen.Double[0, 1].Array[0, 12]).Sample((text, where) =>
+        {
+            var bytes = Encoding.UTF8.GetBytes(text);
+            int[] cuts = [.. where.Select(w => (int)(w * bytes.Length)).Order()];
+            Assert.Equal(Outcome.Of(policy, bytes, []), Outcome.Of(policy, bytes, cuts));
+        }, iter: 500);
+    }
 }
