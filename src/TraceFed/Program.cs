@@ -8,6 +8,8 @@ var root = new RootCommand("TraceFed: federated safety for large language models
     GatewayCommand.Create(),
     CheckCommand.Create(),
     KeyCommand.Create(),
+    TrainCommand.Create(),
+    EvalCommand.Create(),
 };
 Examples.AddTo(root);
 

@@ -12,11 +12,11 @@ internal static class TrainCommand
 {
     private const int Seed = 20261123;
 
-    internal static Command Build()
+    internal static Command Create()
     {
         var suite = new Option<string>("--suite") { Description = "Folder of the labelled data", DefaultValueFactory = _ => "../shared/data" };
         var output = new Option<string>("--output") { Description = "Where to write the weights", DefaultValueFactory = _ => "src/TraceFed.Safety/Classifiers/LinearModel.br" };
-        var passes = new Option<int>("--passes") { Description = "Passes over the data", DefaultValueFactory = _ => 12 };
+        var passes = new Option<int>("--passes") { Description = "Passes over the data", DefaultValueFactory = _ => 8 };
         var strict = new Option<bool>("--strict-licence") { Description = "Leave out share-alike sources" };
         var command = new Command("train", "Train the toxicity and adversarial classifier from labelled data") { suite, output, passes, strict };
         command.SetAction(parsed =>
@@ -120,7 +120,7 @@ internal sealed class TrainDev(string folder)
 {
     private static readonly (string Name, int[] Lanes, TextRole Role)[] Sets =
     [
-        ("toxicity/davidson", [0], TextRole.User), ("toxicity/hatexplain", [0], TextRole.User), ("toxicity/jigsaw", [0, 1], TextRole.User),
+        ("toxicity/davidson", [0], TextRole.User), ("toxicity/hatexplain", [0, 2], TextRole.User), ("toxicity/jigsaw", [0, 1], TextRole.User),
         ("adversarial/jailbreak_wild", [6], TextRole.User), ("adversarial/cyberseceval_injection", [6], TextRole.User),
         ("adversarial/suffix_synthetic", [6], TextRole.User), ("adversarial/indirect_injection", [6], TextRole.Tool),
         ("benign/gpteacher_prompts", [0, 1, 2, 3, 4, 5, 6], TextRole.User), ("benign/cyber_frr", [0, 1, 2, 3, 4, 5, 6], TextRole.User), ("benign/gsm8k_questions", [0, 1, 2, 3, 4, 5, 6], TextRole.User),
@@ -132,7 +132,7 @@ internal sealed class TrainDev(string folder)
         var labels = new List<int>();
         foreach (var (name, lanes, role) in Sets)
         {
-            if (!lanes.Contains(lane) && !(name == "toxicity/hatexplain" && lane == 2) && !(name == "adversarial/mlc_personas" && lane is 3 or 4 or 5))
+            if (!lanes.Contains(lane))
                 continue;
             foreach (var row in TrainData.Read(Path.Combine(folder, name + ".dev.jsonl.gz")))
             {

@@ -1,9 +1,9 @@
-using System.Globalization;
 using System.IO.Compression;
 using System.Text;
 using System.Text.Json;
 using TraceFed.Safety;
 using TraceFed.Safety.Classifiers;
+using TraceFed.Safety.Normalisation;
 
 namespace TraceFed;
 
@@ -25,7 +25,7 @@ internal sealed class TrainData(string folder, bool strictLicence)
 
     public void Load()
     {
-        Set("toxicity/davidson", "MIT", 0.6f, (row, l) =>
+        Set("toxicity/davidson", "MIT", 0.7f, (row, l) =>
         {
             var fine = row.GetProperty("fine").GetString();
             var votes = row.GetProperty("votes").EnumerateArray().Select(v => v.GetInt32()).ToArray();
@@ -36,7 +36,7 @@ internal sealed class TrainData(string folder, bool strictLicence)
             l[Adversarial] = 0;
             l[SelfHarm] = 0;
         });
-        Set("toxicity/hatexplain", "MIT", 0.7f, (row, l) =>
+        Set("toxicity/hatexplain", "MIT", 1.6f, (row, l) =>
         {
             var fine = row.GetProperty("fine").GetString();
             l.All(fine == "normal" ? 0 : Unknown);
@@ -48,7 +48,7 @@ internal sealed class TrainData(string folder, bool strictLicence)
         });
         if (!strictLicence)
         {
-            Set("toxicity/jigsaw", "CC BY-SA 3.0 (text)", 1, (row, l) =>
+            Set("toxicity/jigsaw", "CC BY-SA 3.0 (text)", 1.5f, (row, l) =>
             {
                 var label = row.GetProperty("label").GetInt32();
                 l.All(label == 0 ? 0 : Unknown);
@@ -104,7 +104,53 @@ internal sealed class TrainData(string folder, bool strictLicence)
             Set("benign/" + name, "MIT", weight, (_, l) => l.All(0), ordinary: true);
         foreach (var name in new[] { "state_union", "inaugural", "sqlite_docs", "postgresql_docs", "python_docs", "rust_books", "kjv_bible", "shakespeare_plays" })
             Prose(name);
+        for (var i = 0; i < TrainSynthetic.Kinds.Count; i++)
+            Made(TrainSynthetic.Kinds[i], 1_000 + i);
+        Bury();
     }
+
+    private void Made(TrainSynthetic.Kind kind, int seed)
+    {
+        var random = new Random(seed);
+        var rows = 0;
+        foreach (var text in TrainSynthetic.Texts(kind, seed))
+        {
+            var role = kind.Name == "attack.indirect" ? TextRole.Tool : kind.Adversarial == 0 && random.Next(4) == 0 ? TextRole.Tool : TextRole.User;
+            Add(text, kind.Name.StartsWith("people", StringComparison.Ordinal) ? 0.7f : 0.5f, l =>
+            {
+                l[Adversarial] = kind.Adversarial ?? Unknown;
+                l[Toxicity] = kind.Toxicity ?? Unknown;
+                l[Hate] = kind.Hate ?? Unknown;
+                l[Harassment] = kind.Harassment ?? Unknown;
+                l[Violence] = kind.Violence ?? Unknown;
+                l[Sexual] = kind.Sexual ?? Unknown;
+                l[SelfHarm] = kind.SelfHarm ?? Unknown;
+            }, role);
+            if (kind.Adversarial == 1)
+                _attacks.Add((text, role));
+            rows++;
+        }
+        Sources.Add(("made/" + kind.Name, "own, MIT", rows));
+    }
+
+    /// <summary>Attacks in the middle of ordinary text, as they sit in documents and tool results.</summary>
+    private void Bury()
+    {
+        var random = new Random(42);
+        var buried = 0;
+        foreach (var (attack, role) in _attacks)
+        {
+            if (random.Next(3) != 0)
+                continue;
+            string before = _passages[random.Next(_passages.Count)], after = _passages[random.Next(_passages.Count)];
+            Add((random.Next(3) == 0 ? "" : before + (random.Next(2) == 0 ? "\n" : " ")) + attack + (random.Next(3) == 0 ? "" : (random.Next(2) == 0 ? "\n" : " ") + after), 0.7f, l => l[Adversarial] = 1, role);
+            buried++;
+        }
+        Sources.Add(("made/attack.buried", "own, MIT", buried));
+    }
+
+    private readonly List<(string Text, TextRole Role)> _attacks = [];
+    private readonly List<string> _passages = [];
 
     private void Set(string name, string licence, float weight, Action<JsonElement, Labels> label, Func<JsonElement, TextRole>? role = null, Func<JsonElement, bool>? skip = null, string? file = null, bool ordinary = false)
     {
@@ -115,6 +161,8 @@ internal sealed class TrainData(string folder, bool strictLicence)
                 continue;
             var text = (row.TryGetProperty("text", out var field) || row.TryGetProperty("term", out field) ? field.GetString() : null) ?? "";
             Add(text, weight, l => label(row, l), role?.Invoke(row) ?? TextRole.User, ordinary);
+            if (name is "adversarial/bipia_attacks" or "adversarial/templates" or "adversarial/cyberseceval_injection")
+                _attacks.Add((text, TextRole.Tool));
             rows++;
         }
         Sources.Add((name, licence, rows));
@@ -132,6 +180,7 @@ internal sealed class TrainData(string folder, bool strictLicence)
             var take = 1 << random.Next(0, 5);
             var text = string.Join(' ', lines.Skip(at).Take(take));
             at += take + random.Next(0, 30);
+            _passages.Add(text.Length > 1_500 ? text[..1_500] : text);
             Add(text, 0.7f, l => l.All(0), random.Next(2) == 0 ? TextRole.Tool : TextRole.User, ordinary: true);
             documents++;
         }
@@ -181,37 +230,27 @@ internal sealed class TrainData(string folder, bool strictLicence)
     }
 }
 
-/// <summary>Normalises and cuts text as the engine does.</summary>
+/// <summary>Cuts and normalises text with the engine's own code.</summary>
 internal static class TrainText
 {
     public static List<ReadOnlyMemory<byte>> Segments(string text)
     {
-        var decomposed = text.Normalize(NormalizationForm.FormKD);
-        var plain = new StringBuilder(decomposed.Length);
-        foreach (var c in decomposed)
-            if (CharUnicodeInfo.GetUnicodeCategory(c) is not (UnicodeCategory.NonSpacingMark or UnicodeCategory.Format))
-                plain.Append(char.ToLowerInvariant(c));
-        var utf8 = Encoding.UTF8.GetBytes(plain.ToString()).AsMemory();
+        var utf8 = Encoding.UTF8.GetBytes(text).AsSpan();
         var segments = new List<ReadOnlyMemory<byte>>();
+        var folded = new byte[Folding.MaxBytes];
+        var map = new ushort[Folding.MaxBytes + 1];
         while (!utf8.IsEmpty)
         {
-            var length = End(utf8.Span);
-            segments.Add(utf8[..length]);
+            var scanned = 0;
+            var length = Segmenter.FindEnd(utf8, ref scanned);
+            if (length == 0)
+                length = utf8.Length;
+            var written = Folding.Fold(utf8[..length], folded, map, [], out _);
+            var lower = new byte[written];
+            Folding.ToLower(folded.AsSpan(0, written), lower);
+            segments.Add(lower);
             utf8 = utf8[length..];
         }
         return segments;
-    }
-
-    private static int End(ReadOnlySpan<byte> text)
-    {
-        var space = 0;
-        for (var i = 0; i < text.Length && i < 256; i++)
-        {
-            if (i >= 31 && (text[i] == '\n' || (text[i] is (byte)' ' or (byte)'\t' && text[i - 1] is (byte)'.' or (byte)'!' or (byte)'?')))
-                return i + 1;
-            if (text[i] == ' ')
-                space = i + 1;
-        }
-        return text.Length <= 256 ? text.Length : space > 32 ? space : 256;
     }
 }
