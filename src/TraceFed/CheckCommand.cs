@@ -106,10 +106,10 @@ internal sealed class CheckLines(PolicySnapshot policy, Stage stage, int maxLine
 {
     private static readonly JsonWriterOptions Compact = new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
     private static readonly string[] Actions = ["allow", "observe", "redact", "sanitise", "block"];
-    private static readonly JsonEncodedText[] NoText = [];
 
     private readonly TextInspection _inspection = new();
-    private readonly JsonEncodedText[] _categories = policy.Categories.IsEmpty ? NoText : [.. policy.Categories.Select(c => JsonEncodedText.Encode(c))];
+    private readonly (JsonEncodedText Name, int Index)[] _categories =
+        [.. policy.Categories.Select((c, i) => (Name: c, Index: i)).Where(c => Runs(policy, stage, c.Name)).Select(c => (JsonEncodedText.Encode(c.Name), c.Index))];
     private byte[] _text = new byte[4096];
 
     /// <summary>Reads JSONL to its end. Results leave as soon as no further complete line is at hand, so a pipe sees them at once.</summary>
@@ -153,6 +153,14 @@ internal sealed class CheckLines(PolicySnapshot policy, Stage stage, int maxLine
             EndLine(json, output);
         await output.FlushAsync(cancellation);
         await reader.CompleteAsync();
+    }
+
+    /// <summary>Scores of checks that are off are left out: a zero would read as a pass.</summary>
+    private static bool Runs(PolicySnapshot policy, Stage stage, string category)
+    {
+        // A category that is no check's own name belongs to toxicity.
+        var check = policy.Checks.FirstOrDefault(c => c.Id == category) ?? policy.Checks.FirstOrDefault(c => c.Id == "toxicity");
+        return check is not null && (stage == Stage.Input ? check.Input : check.Output) != CheckAction.Off;
     }
 
     private string TooLong => $"longer than {maxLineBytes} bytes";
@@ -282,8 +290,8 @@ internal sealed class CheckLines(PolicySnapshot policy, Stage stage, int maxLine
         json.WriteString("action"u8, Actions[(int)_inspection.Action]);
         json.WriteStartObject("scores"u8);
         var scores = _inspection.Scores;
-        for (var i = 0; i < _categories.Length; i++)
-            json.WriteNumber(_categories[i], Math.Round((decimal)scores[i], 4));
+        foreach (var (name, index) in _categories)
+            json.WriteNumber(name, Math.Round((decimal)scores[index], 4));
         json.WriteEndObject();
         json.WriteStartArray("rules"u8);
         foreach (var finding in _inspection.Findings)

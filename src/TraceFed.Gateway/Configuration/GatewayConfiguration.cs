@@ -42,6 +42,21 @@ public sealed class GatewayConfiguration
     /// <summary>Files whose change is worth a reload: the two settings files, whether they exist or not.</summary>
     public IReadOnlyList<string> Files => ConfigFile is null ? [_appSettings] : [_appSettings, ConfigFile];
 
+    /// <summary>Times and lengths of the files: differs when one was written, replaced or removed.</summary>
+    internal string Stamp() => string.Join(' ', Files.Select(path =>
+    {
+        try
+        {
+            var file = new FileInfo(path);
+            file = file.ResolveLinkTarget(returnFinalTarget: true) as FileInfo ?? file;
+            return file.Exists ? $"{file.LastWriteTimeUtc.Ticks}/{file.Length}" : "none";
+        }
+        catch (IOException)
+        {
+            return "none";
+        }
+    }));
+
     /// <summary>The process's own surroundings.</summary>
     public static GatewayConfiguration ForProcess(string? configFile, IReadOnlyDictionary<string, string> flags) => new(
         System.Environment.CurrentDirectory,

@@ -12,8 +12,9 @@ public sealed partial class GatewaySnapshots
     private ILogger _logger = NullLogger.Instance;
     private volatile GatewaySnapshot _current;
 
-    private GatewaySnapshots(GatewayConfiguration configuration, GatewaySnapshot first)
+    private GatewaySnapshots(GatewayConfiguration configuration, GatewaySnapshot first, string stamp)
     {
+        ReadStamp = stamp;
         Configuration = configuration;
         _current = first;
         var (routes, clusters) = YarpConfiguration.Of(first);
@@ -23,12 +24,16 @@ public sealed partial class GatewaySnapshots
     /// <summary>Loads the settings and compiles the first snapshot; null, and every reason, when they are not valid.</summary>
     public static GatewaySnapshots? Load(GatewayConfiguration configuration, out IReadOnlyList<string> errors)
     {
+        var stamp = configuration.Stamp();
         var snapshot = TryCreate(configuration, 1, out errors);
-        return snapshot is null ? null : new(configuration, snapshot);
+        return snapshot is null ? null : new(configuration, snapshot, stamp);
     }
 
     /// <summary>Where the settings come from.</summary>
     public GatewayConfiguration Configuration { get; }
+
+    /// <summary>How the files stood just before they were last read, so that a change during reading counts as one.</summary>
+    internal string ReadStamp { get; private set; }
 
     /// <summary>Reloads are logged here; settings are read before there is a logger.</summary>
     public void LogTo(ILogger<GatewaySnapshots> logger) => _logger = logger;
@@ -49,6 +54,7 @@ public sealed partial class GatewaySnapshots
         lock (_reloading)
         {
             var old = _current;
+            ReadStamp = Configuration.Stamp();
             if (TryCreate(Configuration, old.Generation + 1, out var errors) is not { } next)
             {
                 foreach (var error in errors)
@@ -128,42 +134,19 @@ public sealed class SettingsWatcher(GatewaySnapshots snapshots, TimeProvider tim
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var timer = new PeriodicTimer(Interval, time);
-        var applied = Stamp();
-        var seen = applied;
+        var seen = snapshots.ReadStamp;
         try
         {
             while (await timer.WaitForNextTickAsync(stoppingToken))
             {
-                var now = Stamp();
-                if (now.AsSpan().SequenceEqual(seen) && !now.AsSpan().SequenceEqual(applied))
-                {
-                    applied = now;
+                var now = snapshots.Configuration.Stamp();
+                if (now == seen && now != snapshots.ReadStamp)
                     snapshots.Reload();
-                }
                 seen = now;
             }
         }
         catch (OperationCanceledException)
         {
         }
-    }
-
-    private (long Ticks, long Length)[] Stamp()
-    {
-        var stamps = new (long, long)[snapshots.Configuration.Files.Count];
-        for (var i = 0; i < stamps.Length; i++)
-        {
-            try
-            {
-                var file = new FileInfo(snapshots.Configuration.Files[i]);
-                file = file.ResolveLinkTarget(returnFinalTarget: true) as FileInfo ?? file;
-                stamps[i] = file.Exists ? (file.LastWriteTimeUtc.Ticks, file.Length) : (0, -1);
-            }
-            catch (IOException)
-            {
-                stamps[i] = (0, -1);
-            }
-        }
-        return stamps;
     }
 }

@@ -100,7 +100,7 @@ public class GatewaySnapshotTests
         Assert.Equal(["listen", "cache.sizeMiB"], GatewaySnapshots.RestartSettings(old, next));
     }
 
-    [Fact]
+    [Fact(Timeout = 30_000)]
     public async Task The_watcher_reloads_once_a_change_has_been_quiet()
     {
         using var settings = new TestSettings().Yaml("upstream: http://a.example\n");
