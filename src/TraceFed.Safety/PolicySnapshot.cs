@@ -43,11 +43,12 @@ public sealed class PolicySnapshot
         Rules = rules.ToImmutable();
     }
 
-    /// <summary>Compiles options that have been validated.</summary>
-    /// <exception cref="ArgumentException">A pattern or term list cannot be compiled; <see cref="Problems"/> says which.</exception>
+    /// <summary>Compiles options.</summary>
+    /// <exception cref="ArgumentException">They have <see cref="Problems"/>; the message holds all of them.</exception>
     public static PolicySnapshot Compile(SafetyOptions options)
     {
-        ArgumentNullException.ThrowIfNull(options);
+        if (Problems(options) is { Count: > 0 } problems)
+            throw new ArgumentException(string.Join(' ', problems), nameof(options));
         var checks = new List<CompiledCheck>
         {
             new("toxicity", options.Toxicity, "[TOXICITY]"),

@@ -31,10 +31,16 @@ public sealed class TermListOptions : CheckOptions
     [Required, RegularExpression("^[a-z0-9-]{1,40}$")]
     public string Id { get; set; } = "";
 
-    /// <summary>Whole words or phrases, matched without case after normalisation.</summary>
+    /// <summary>
+    /// Whole words or phrases, matched without case after normalisation, across any spacing and punctuation, and in text that is encoded
+    /// or disguised. Terms in scripts that write no spaces are matched anywhere.
+    /// </summary>
     public IList<string> Terms { get; } = [];
 
-    /// <summary>Regular expressions, run by the linear-time engine; at most 256 bytes of text are seen at once.</summary>
+    /// <summary>
+    /// Regular expressions, run by the linear-time engine over normalised text, case kept. At most 256 characters are seen at once: the
+    /// segment and what fits before it, so anchors match at the ends of that window, and a match acts on its part in the newest segment.
+    /// </summary>
     public IList<string> Patterns { get; } = [];
 }
 

@@ -577,8 +577,13 @@ public sealed class TextInspection
                     var end = match.Index + match.Length;
                     if (end <= keep || match.Length == 0)
                         continue;
-                    var start = match.Index <= keep ? 0 : Utf8.GetByteCount(window[keep..match.Index]);
-                    Fire(check, _policy.FirstListRule + 2 * list + 1, 1, mapping.Start(start), mapping.End(Utf8.GetByteCount(window[keep..end])), _policy.CompiledChecks[check].Placeholder);
+                    var begin = Math.Max(match.Index, keep);
+                    if (char.IsLowSurrogate(window[begin]) && begin > keep)
+                        begin--; // the engine matches UTF-16 units; half a character is not cut out
+                    if (end < window.Length && char.IsLowSurrogate(window[end]))
+                        end++;
+                    Fire(check, _policy.FirstListRule + 2 * list + 1, 1, mapping.Start(Utf8.GetByteCount(window[keep..begin])),
+                        mapping.End(Utf8.GetByteCount(window[keep..end])), _policy.CompiledChecks[check].Placeholder);
                 }
             }
         }

@@ -115,31 +115,21 @@ internal static class Folding
             case 0xFFFD: return "\uFFFD";
         }
 
-        var result = new StringBuilder();
-        foreach (var rune in char.ConvertFromUtf32(codePoint).Normalize(NormalizationForm.FormKC).EnumerateRunes())
-        {
-            if (IsInvisible(rune.Value))
-                continue;
-            if (rune.IsAscii)
-                result.Append((char)rune.Value);
-            else if (Letter(rune.Value) is { } direct)
-                result.Append(direct);
-            else if (Separator(rune) is { } separator)
-                result.Append(separator);
-            else
-            {
-                // é is read as e; й stays й, because its base letter is not read as a Latin one.
-                var bare = Rune.GetRuneAt(rune.ToString().Normalize(NormalizationForm.FormD), 0);
-                if (bare.IsAscii)
-                    result.Append((char)bare.Value);
-                else if (Letter(bare.Value) is { } based)
-                    result.Append(based);
-                else
-                    result.Append(Rune.ToLowerInvariant(rune).ToString());
-            }
-        }
+        var rune = new Rune(codePoint);
+        var compatible = rune.ToString().Normalize(NormalizationForm.FormKC);
+        if (compatible != rune.ToString())
+            return string.Concat(compatible.EnumerateRunes().Select(r => r.IsAscii ? r.ToString() : Compute(r.Value)));
+        if (Separator(rune) is { } separator)
+            return separator;
 
-        return result.ToString();
+        // é is read as e; й stays й, because its base letter is not read as a Latin one.
+        var bare = Rune.GetRuneAt(compatible.Normalize(NormalizationForm.FormD), 0);
+        if (bare.IsAscii)
+            return bare.ToString();
+        if (Letter(bare.Value) is { } based)
+            return based.ToString();
+        var lower = Rune.ToLowerInvariant(rune);
+        return lower == rune ? compatible : Compute(lower.Value);
     }
 
     private static char? Letter(int c) => c switch

@@ -45,7 +45,7 @@ internal static class PersonalData
             var start = i;
             while (start > 0 && i - start < 64 && IsLocalPart(text[start - 1]))
                 start--;
-            while (start < i && text[start] is (byte)'.' or (byte)'-' or (byte)'%' or (byte)'+')
+            while (start < i && text[start] is (byte)'.' or (byte)'-' or (byte)'%' or (byte)'+' or (byte)'\'')
                 start++;
             if (start == i || text[i - 1] == '.')
                 continue;

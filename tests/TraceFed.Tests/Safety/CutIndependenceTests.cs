@@ -65,4 +65,15 @@ public class CutIndependenceTests
             Assert.Equal(Outcome.Of(policy, bytes, []), Outcome.Of(policy, bytes, cuts));
         }, iter: 500);
     }
+
+    [Fact]
+    public void Append_BytesThatAreNoText_SameOutcomeAsOnePiece()
+    {
+        var policy = Policies.Exact(CheckAction.Redact, Policies.List("fruit", CheckAction.Redact, ["ab"], ["a.b"]));
+        Gen.Select(Gen.Byte.Array[0, 1500], Gen.Double[0, 1].Array[0, 8]).Sample((bytes, where) =>
+        {
+            int[] cuts = [.. where.Select(w => (int)(w * bytes.Length)).Order()];
+            Assert.Equal(Outcome.Of(policy, bytes, []), Outcome.Of(policy, bytes, cuts));
+        }, iter: 500);
+    }
 }
