@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Collections;
 using System.Net;
 using TraceFed.Gateway.Dialects;
+using TraceFed.Safety;
 
 namespace TraceFed.Gateway.Configuration;
 
@@ -156,15 +157,15 @@ internal static class OptionsRules
 
         CheckKeys(options.Keys, errors);
 
-        var names = new HashSet<string>(StringComparer.Ordinal) { "toxicity", "adversarial", "pii", "secrets" };
-        foreach (var (list, i) in options.Safety.Terms.Select((t, i) => (t, i)))
-        {
-            if (list.Id.Length > 0 && !names.Add(list.Id))
-                errors.Add($"safety.terms[{i}].id: '{list.Id}' is taken by another check.");
-            if (list.Terms.Count + list.Patterns.Count == 0)
+        for (var i = 0; i < options.Safety.Terms.Count; i++)
+            if (options.Safety.Terms[i].Terms.Count + options.Safety.Terms[i].Patterns.Count == 0)
                 errors.Add($"safety.terms[{i}].terms: a list needs terms or patterns.");
-        }
+        // The engine's own view, patterns above all; what the attributes have said already is not said twice.
+        var named = errors.Select(KeyOf).ToHashSet(StringComparer.Ordinal);
+        errors.AddRange(PolicySnapshot.Problems(options.Safety).Where(problem => !named.Contains(KeyOf(problem))));
     }
+
+    private static string KeyOf(string message) => message[..Math.Max(0, message.AsSpan().IndexOfAny(':', ' '))];
 
     /// <summary>Only this machine can connect.</summary>
     public static bool IsLoopback(Uri address) =>

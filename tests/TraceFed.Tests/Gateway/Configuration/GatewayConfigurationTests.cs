@@ -185,7 +185,8 @@ public class GatewayConfigurationTests
         { Upstream + "keys: { entries: [ { name: anonymous, hash: \"" + TestSettings.Hash + "\" } ] }", "keys.entries[0].name: 'anonymous' is the name of clients without a key." },
         { Upstream + "keys: { entries: [ { name: a, hash: \"" + TestSettings.Hash + "\" }, { name: b, hash: \"" + TestSettings.Hash + "\" } ] }", "keys.entries[1].hash: is the same as that of 'a'." },
         // terms
-        { Upstream + "safety: { terms: [ { id: pii, terms: [a] } ] }", "safety.terms[0].id: 'pii' is taken by another check." },
+        { Upstream + "safety: { terms: [ { id: pii, terms: [a] } ] }", "safety.terms[0].id: 'pii' is already the id of another check." },
+        { Upstream + "safety: { terms: [ { id: a, patterns: [ '(a)\\1' ] } ] }", "safety.terms[0].patterns[0]: the linear-time engine cannot run it (look-around, back-references and atomic groups are not available)." },
         { Upstream + "safety: { terms: [ { id: a } ] }", "safety.terms[0].terms: a list needs terms or patterns." },
         // pass-throughs that would open a way around the checks
         { Upstream + "passthrough: [ /v1/chat/completions ]", "passthrough[0]: '/v1/chat/completions' covers the guarded path /v1/chat/completions: its requests would go out unchecked." },
