@@ -34,7 +34,7 @@ internal sealed class Child : IDisposable
     public static async Task<Child> StartSelfAsync(string name, string[] arguments, string? temp, CancellationToken cancel)
     {
         var probe = temp is null ? null : Path.Combine(temp, name + ".sock");
-        var child = new Child(name, Describe("dotnet", [Environment.GetCommandLineArgs()[0], .. arguments, "--until-stdin-closes"], probe), probe);
+        var child = new Child(name, Describe("dotnet", [typeof(Child).Assembly.Location, .. arguments, "--until-stdin-closes"], probe), probe);
         try
         {
             var port = await child._port.Task.WaitAsync(TimeSpan.FromSeconds(60), cancel);

@@ -61,7 +61,7 @@ internal static class CompareVerb
             {
                 var wantsPortkey = wanted.Contains("gateway.rps_vs_portkey") && parsed.GetValue(peers)!.Contains("portkey");
                 using var rig = await Rig.StartAsync(dll, settings is null ? null : Path.GetFullPath(settings), wantsPortkey, Progress, cancel);
-                figures.Add(Host());
+                figures.Add(Host(settings is null ? "all built-in checks enforce on both sides" : "settings of --config"));
                 var comparison = new Comparison(rig, figures, TimeSpan.FromSeconds(parsed.GetValue(seconds)), parsed.GetValue(runs), parsed.GetValue(soak), Progress);
                 await comparison.RunAsync(wanted, cancel);
                 figures.Finish();
@@ -86,7 +86,7 @@ internal static class CompareVerb
 
     private static void Progress(string line) => Console.Error.WriteLine(line);
 
-    private static Figure Host()
+    private static Figure Host(string gatewayRuns)
     {
         var model = "unknown processor";
         if (File.Exists("/proc/cpuinfo"))
@@ -96,6 +96,6 @@ internal static class CompareVerb
         var memory = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / (1024.0 * 1024 * 1024);
         return new Figure("host", Environment.ProcessorCount, "cores", null, 1, null, null, string.Create(CultureInfo.InvariantCulture,
             $"{model}, {Environment.ProcessorCount} cores, {memory:0.#} GiB, {RuntimeInformation.OSDescription}, {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.ProcessArchitecture}; " +
-            $"load generator, upstream and target share these cores over loopback; 1 KiB prompt, 1 KiB answer; gateway: all built-in checks enforce on both sides; bare YARP: default settings, same garbage collector"));
+            $"load generator, upstream and target share these cores over loopback; 1 KiB prompt, 1 KiB answer; gateway: {gatewayRuns}; bare YARP: default settings, same garbage collector"));
     }
 }
