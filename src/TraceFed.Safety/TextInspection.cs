@@ -43,6 +43,8 @@ public sealed class TextInspection
     private int _readingFrom; // what of the segment the reading covers
     private readonly Hits _hits = new();
     private readonly float[] _probabilities = new float[16];
+    private readonly float[] _latinProbabilities = new float[16];
+    private readonly byte[] _latin = new byte[Folding.MaxBytes];
     private readonly char[] _window = new char[MaxSegmentBytes + Folding.MaxBytes];
     private readonly char[] _layerWindow = new char[Folding.MaxBytes];
     private int _windowLength; // characters of the last segments that patterns have seen
@@ -63,6 +65,8 @@ public sealed class TextInspection
     // Carried from segment to segment of one text.
     private TextRole _role;
     private ClassifierState _classifier;
+    private ClassifierState _latinClassifier; // the same, over the text without other scripts, from where they first appear
+    private bool _foreign;
     private int _termState;
     private Secrets.Open _open;
     private int _openBytes;
@@ -121,6 +125,7 @@ public sealed class TextInspection
         ClearedBytes = 0;
         IsBlocked = false;
         _classifier = default;
+        _foreign = false;
         _termState = _policy.Terms?.Start ?? 0;
         _windowLength = 0;
         _open = Secrets.Open.None;
@@ -270,7 +275,7 @@ public sealed class TextInspection
                 lower = _reading.AsSpan(0, _readingLength);
             }
 
-            Classify(lower, ref _classifier, segment.Length);
+            Classify(lower, ref _classifier, ref _latinClassifier, ref _foreign, segment.Length);
         }
 
         if (_verdict == CheckAction.Block)
@@ -441,8 +446,9 @@ public sealed class TextInspection
             MatchPatterns(text, mapping, outermost: false);
         if (_modelRuns)
         {
-            var state = default(ClassifierState);
-            Classify(lower, ref state, segmentLength);
+            ClassifierState state = default, latin = default;
+            var foreign = false;
+            Classify(lower, ref state, ref latin, ref foreign, segmentLength);
             if (depth == 0)
                 Substitute(encoding, lower, start, end);
         }
@@ -589,17 +595,31 @@ public sealed class TextInspection
         }
     }
 
-    private void Classify(ReadOnlySpan<byte> lower, ref ClassifierState state, int segmentLength)
+    private void Classify(ReadOnlySpan<byte> lower, ref ClassifierState state, ref ClassifierState latin, ref bool foreign, int segmentLength)
     {
         var model = _policy.Model;
         var count = model.Categories.Length;
+        if (!foreign && OtherScripts.AreFrequent(lower))
+        {
+            foreign = true;
+            latin = state;
+        }
+
         model.Score(lower, _role, ref state, _probabilities.AsSpan(0, count));
+        if (foreign)
+        {
+            // Attacks were learnt from Latin script only: any other looks like noise, and noise like an attack. So that check
+            // reads what is in Latin script, and is not evaluated on the rest.
+            var readable = OtherScripts.Remove(lower, _latin);
+            model.Score(_latin.AsSpan(0, readable), _role, ref latin, _latinProbabilities.AsSpan(0, count));
+        }
+
         for (var category = 0; category < count; category++)
         {
             var check = _policy.Rules[category].Check;
             if (!_runs[check])
                 continue;
-            var score = _probabilities[category];
+            var score = foreign && check == PolicySnapshot.Adversarial ? _latinProbabilities[category] : _probabilities[category];
             if (score > _scores[category])
                 _scores[category] = score;
             if (score >= _policy.CompiledChecks[check].Rules[(int)_stage].Threshold)
