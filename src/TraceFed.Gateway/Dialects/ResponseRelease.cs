@@ -201,7 +201,7 @@ public sealed partial class ResponseInspector
     }
 
     /// <summary>Something acts on the byte at <paramref name="at"/>, which completes the surrogate that the span ends with.</summary>
-    private bool Acts(in TextSpan span, ReadOnlySpan<TextEdit> edits, long at)
+    private static bool Acts(in TextSpan span, ReadOnlySpan<TextEdit> edits, long at)
     {
         foreach (ref readonly var edit in edits)
         {
