@@ -23,8 +23,11 @@ public sealed class TextInspection
     /// <summary>Longest segment, and so the most that a stream is ever held back, in UTF-8 bytes.</summary>
     public const int MaxSegmentBytes = Segmenter.MaxBytes;
 
-    /// <summary>Most decoded texts judged per segment: bounds the cost of a segment that is made of encodings.</summary>
-    private const int MaxLayers = 8;
+    /// <summary>
+    /// Most decoded texts judged per segment: bounds the cost of a segment that is made of encodings. A segment has room for 15 runs, so
+    /// decoys cannot use it up before the last.
+    /// </summary>
+    private const int MaxLayers = 24;
 
     private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false);
     private static readonly byte[] Removed = "[REMOVED]"u8.ToArray();

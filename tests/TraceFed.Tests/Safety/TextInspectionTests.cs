@@ -128,6 +128,14 @@ public class TextInspectionTests
     }
 
     [Fact]
+    public void Terms_BehindDecoys_AreRead()
+    {
+        var decoys = string.Concat(Enumerable.Repeat(Convert.ToBase64String("just a decoy"u8) + ".", 12));
+        var policy = Policies.Exact(CheckAction.Off, Policies.List("fruit", CheckAction.Block, ["forbidden fruit"]));
+        Assert.True(Outcome.Of(policy, decoys + Convert.ToBase64String("forbidden fruit"u8)).Blocked);
+    }
+
+    [Fact]
     public void Terms_AcrossASegmentBoundary_AreFound()
     {
         var policy = Policies.Exact(CheckAction.Off, Policies.List("fruit", CheckAction.Block, ["the end begin again"]));
