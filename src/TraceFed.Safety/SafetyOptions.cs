@@ -47,8 +47,12 @@ public sealed class TermListOptions : CheckOptions
 /// <summary>The safety engine's settings (section <c>safety</c>).</summary>
 public sealed class SafetyOptions
 {
-    public CheckOptions Toxicity { get; set; } = new() { Input = new() { Action = CheckAction.Block, Threshold = 0.9 }, Output = new() { Action = CheckAction.Block, Threshold = 0.9 } };
-    public CheckOptions Adversarial { get; set; } = new() { Input = new() { Action = CheckAction.Block, Threshold = 0.9 }, Output = new() { Action = CheckAction.Observe, Threshold = 0.9 } };
+    /// <summary>Insults, hate, threats, sexual and self-harm texts. Default threshold 0.8: at most one ordinary prompt in 200 of the development sets is flagged.</summary>
+    public CheckOptions Toxicity { get; set; } = new() { Input = new() { Action = CheckAction.Block, Threshold = 0.8 }, Output = new() { Action = CheckAction.Block, Threshold = 0.8 } };
+
+    /// <summary>Jailbreaks, injections and prompt extraction. Default threshold 0.8: at most one ordinary prompt in 200 of the development sets is flagged.</summary>
+    public CheckOptions Adversarial { get; set; } = new() { Input = new() { Action = CheckAction.Block, Threshold = 0.8 }, Output = new() { Action = CheckAction.Observe, Threshold = 0.8 } };
+
     public CheckOptions Pii { get; set; } = new() { Input = new() { Action = CheckAction.Observe }, Output = new() { Action = CheckAction.Observe } };
     public CheckOptions Secrets { get; set; } = new() { Input = new() { Action = CheckAction.Redact }, Output = new() { Action = CheckAction.Redact } };
     public IList<TermListOptions> Terms { get; } = [];

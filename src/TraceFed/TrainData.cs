@@ -25,7 +25,7 @@ internal sealed class TrainData(string folder, bool strictLicence)
 
     public void Load()
     {
-        Set("toxicity/davidson", "MIT", 0.7f, (row, l) =>
+        Set("toxicity/davidson", "MIT", 1.5f, (row, l) =>
         {
             var fine = row.GetProperty("fine").GetString();
             var votes = row.GetProperty("votes").EnumerateArray().Select(v => v.GetInt32()).ToArray();
@@ -36,7 +36,7 @@ internal sealed class TrainData(string folder, bool strictLicence)
             l[Adversarial] = 0;
             l[SelfHarm] = 0;
         });
-        Set("toxicity/hatexplain", "MIT", 1.6f, (row, l) =>
+        Set("toxicity/hatexplain", "MIT", 2f, (row, l) =>
         {
             var fine = row.GetProperty("fine").GetString();
             l.All(fine == "normal" ? 0 : Unknown);
@@ -48,7 +48,7 @@ internal sealed class TrainData(string folder, bool strictLicence)
         });
         if (!strictLicence)
         {
-            Set("toxicity/jigsaw", "CC BY-SA 3.0 (text)", 1.5f, (row, l) =>
+            Set("toxicity/jigsaw", "CC BY-SA 3.0 (text)", 2.5f, (row, l) =>
             {
                 var label = row.GetProperty("label").GetInt32();
                 l.All(label == 0 ? 0 : Unknown);
@@ -116,7 +116,9 @@ internal sealed class TrainData(string folder, bool strictLicence)
         foreach (var text in TrainSynthetic.Texts(kind, seed))
         {
             var role = kind.Name == "attack.indirect" ? TextRole.Tool : kind.Adversarial == 0 && random.Next(4) == 0 ? TextRole.Tool : TextRole.User;
-            Add(text, kind.Name.StartsWith("people", StringComparison.Ordinal) ? 0.7f : 0.5f, l =>
+            // Every fifth attack is misspelt, as people do to slip past word lists.
+            var written = kind.Adversarial == 1 && random.Next(5) == 0 ? Misspell(text, random) : text;
+            Add(written, kind.Name.StartsWith("people", StringComparison.Ordinal) ? 0.7f : kind.Name.EndsWith("languages", StringComparison.Ordinal) ? 1 : 0.5f, l =>
             {
                 l[Adversarial] = kind.Adversarial ?? Unknown;
                 l[Toxicity] = kind.Toxicity ?? Unknown;
@@ -131,6 +133,29 @@ internal sealed class TrainData(string folder, bool strictLicence)
             rows++;
         }
         Sources.Add(("made/" + kind.Name, "own, MIT", rows));
+    }
+
+    private static string Misspell(string text, Random random)
+    {
+        var letters = new StringBuilder(text.Length);
+        foreach (var c in text)
+        {
+            switch (random.Next(24))
+            {
+                case 0 when char.IsLetter(c):
+                    break;
+                case 1 when char.IsLetter(c):
+                    letters.Append("*_.- x"[random.Next(6)]);
+                    break;
+                case 2 when char.IsLetter(c):
+                    letters.Append(c).Append(c);
+                    break;
+                default:
+                    letters.Append(c);
+                    break;
+            }
+        }
+        return letters.ToString();
     }
 
     /// <summary>Attacks in the middle of ordinary text, as they sit in documents and tool results.</summary>
