@@ -1,6 +1,10 @@
 using System.Net;
+using System.Security.Cryptography.X509Certificates;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.OutputCaching;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
@@ -9,8 +13,12 @@ using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.ObjectPool;
 using TraceFed.Gateway.Caching;
 using TraceFed.Gateway.Configuration;
+using TraceFed.Gateway.Forwarding;
 using TraceFed.Gateway.Inspection;
 using TraceFed.Gateway.RateLimits;
+using Yarp.ReverseProxy.Configuration;
+using Yarp.ReverseProxy.Forwarder;
+using Yarp.ReverseProxy.LoadBalancing;
 using Yarp.ReverseProxy.Transforms;
 
 namespace TraceFed.Gateway;
@@ -21,46 +29,82 @@ public static class GatewayHost
     /// <summary>Builds the role from settings that have been validated; the caller runs and stops it.</summary>
     public static WebApplication Build(GatewaySnapshots snapshots)
     {
+        ArgumentNullException.ThrowIfNull(snapshots);
         var options = snapshots.Current.Options;
         var builder = WebApplication.CreateEmptyBuilder(new());
-        builder.Logging.AddSimpleConsole(console => console.SingleLine = true).SetMinimumLevel(LogLevel.Information)
-            .AddFilter("Microsoft", LogLevel.Warning).AddFilter("Yarp", LogLevel.Warning).AddFilter("System", LogLevel.Warning);
-
-        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
-        {
-            kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxRequestBodySize = options.Limits.MaxBodyBytes;
-            kestrel.Limits.MaxConcurrentConnections = options.Limits.MaxConnections;
-            kestrel.Limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(30);
-            foreach (var url in options.Listen)
-                Listen(kestrel, new Uri(url));
-        });
-        builder.WebHost.ConfigureServices(services => services.Configure<HostOptions>(host => host.ShutdownTimeout = options.Drain));
+        builder.Logging.AddSimpleConsole(console => console.SingleLine = true)
+            .AddFilter("Microsoft", LogLevel.Warning).AddFilter("Yarp", LogLevel.Error).AddFilter("System", LogLevel.Warning)
+            .AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Information);
+        builder.WebHost.UseKestrel(kestrel => Configure(kestrel, options));
 
         var services = builder.Services;
+        services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(options.DrainSeconds));
         services.TryAddSingleton(TimeProvider.System);
-        services.AddRoutingCore();
+        services.AddRouting();
         services.AddSingleton(snapshots);
+        services.AddSingleton<IProxyConfigProvider>(snapshots.Yarp);
+        services.AddSingleton<IForwarderHttpClientFactory, UpstreamClients>();
+        services.AddSingleton<ILoadBalancingPolicy, WeightedLoadBalancing>();
+        services.AddReverseProxy().AddTransforms(transforms => transforms.AddXForwarded(ForwardedTransformActions.Off)); // clients' addresses are not the upstream's business
         services.AddSingleton<ObjectPool<GuardedExchange>>(provider => new DefaultObjectPool<GuardedExchange>(
             new ExchangePolicy(provider.GetRequiredService<TimeProvider>()), maximumRetained: 256));
-        services.AddSingleton<RateLimiter>();
-        services.AddReverseProxy()
-            .LoadFromMemory([], [])
-            .AddTransforms(transforms => transforms.AddXForwarded(ForwardedTransformActions.Off)); // clients' addresses are not the upstream's business
+        services.AddSingleton<RequestRate>();
+        services.AddSingleton<TokenRate>();
+        services.AddSingleton<GatewayPipeline>();
+        services.AddAnswerCache(options.Cache);
+        services.AddGatewayTelemetry(options.Telemetry);
+        services.AddHostedService<SettingsWatcher>();
 
         var app = builder.Build();
+        snapshots.LogTo(app.Services.GetRequiredService<ILogger<GatewaySnapshots>>());
+        var (metrics, requests, tokens) = (app.Services.GetRequiredService<GatewayMetrics>(), app.Services.GetRequiredService<RequestRate>(), app.Services.GetRequiredService<TokenRate>());
+        metrics.Use(snapshots.Current);
+        snapshots.Changed += (_, next) =>
+        {
+            metrics.Use(next);
+            requests.Keep(next);
+            tokens.Keep(next);
+        };
+        CachingServices.EvictOnReload(snapshots, app.Services.GetRequiredService<IOutputCacheStore>());
+
+        app.UseGatewayTelemetry(options, options.Telemetry.Listen is null ? null : () => TelemetryPort(app));
         app.UseRouting();
         GatewayPipeline.MapGateway(app);
         return app;
     }
 
-    private static void Listen(KestrelServerOptions kestrel, Uri url)
+    private static void Configure(KestrelServerOptions kestrel, GatewayOptions options)
     {
-        if (url.Host == "localhost")
-            kestrel.ListenLocalhost(url.Port);
-        else
-            kestrel.Listen(IPAddress.Parse(url.Host.Trim('[', ']')), url.Port);
+        var limits = options.Limits;
+        kestrel.AddServerHeader = false;
+        kestrel.Limits.MaxRequestBodySize = limits.MaxBodyBytes;
+        kestrel.Limits.MaxConcurrentConnections = limits.MaxConnections;
+        kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(limits.HeaderSeconds);
+        kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(limits.IdleSeconds);
+        kestrel.Limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(30);
+        Listen(kestrel, options.Listen, options.Tls);
+        if (options.Telemetry.Listen is { } telemetry)
+            Listen(kestrel, telemetry, options.Tls);
     }
+
+    private static void Listen(KestrelServerOptions kestrel, string address, TlsOptions tls)
+    {
+        var url = new Uri(address.Replace("://*", "://0.0.0.0", StringComparison.Ordinal).Replace("://+", "://0.0.0.0", StringComparison.Ordinal));
+        void Use(ListenOptions listener)
+        {
+            if (url.Scheme == Uri.UriSchemeHttps)
+                listener.UseHttps(X509Certificate2.CreateFromPemFile(tls.Certificate!, tls.Key));
+        }
+
+        if (url.Host.Equals("localhost", StringComparison.OrdinalIgnoreCase))
+            kestrel.ListenLocalhost(url.Port, Use);
+        else
+            kestrel.Listen(IPAddress.Parse(url.Host.Trim('[', ']')), url.Port, Use);
+    }
+
+    // The telemetry listener is bound last.
+    private static int TelemetryPort(WebApplication app) =>
+        new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Last()).Port;
 
     private sealed class ExchangePolicy(TimeProvider time) : PooledObjectPolicy<GuardedExchange>
     {

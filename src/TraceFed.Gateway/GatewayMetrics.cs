@@ -104,6 +104,9 @@ public sealed class GatewayMetrics : IDisposable
     /// <summary>A guarded request was taken up; <see cref="Ended"/> must follow.</summary>
     public void Started() => _active.Add(1);
 
+    /// <summary>A request was taken up but refused before it was understood.</summary>
+    public void Abandoned() => _active.Add(-1);
+
     /// <summary>An exchange is over.</summary>
     public void Ended(in ExchangeFigures figures)
     {

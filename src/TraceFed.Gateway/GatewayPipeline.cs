@@ -1,5 +1,6 @@
-using System.Diagnostics;
+using System.Buffers;
 using System.Globalization;
+using System.Security.Cryptography;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
@@ -14,77 +15,91 @@ using TraceFed.Gateway.Keys;
 using TraceFed.Gateway.RateLimits;
 using TraceFed.Safety;
 using Yarp.ReverseProxy.Forwarder;
+using Endpoint = TraceFed.Gateway.Dialects.Endpoint;
 
 namespace TraceFed.Gateway;
 
 /// <summary>The life of one request. Start reading the gateway here.</summary>
 /// <remarks>
 /// <code>
-///  client ──► (1) audit scope       opens the exchange, pins one policy snapshot; closes on every outcome
-///             (2) authentication    virtual key, when keys are on; identity headers of our own are stripped
-///             (3) limits            route scope, requests and tokens per key, body size
-///             (4) parse             one pass over the body; anything two parsers could read differently is refused
-///             (5) input checks      a refusal ends here and nothing reaches a model; edits change only the edited strings
-///             (6) output cache      deterministic requests only, per tenant, per policy version
-///             (7) route             model → upstream; credentials; affinity; load balancing; passive health; retry if nothing was sent
-///             (8) forward           YARP
-///  client ◄── (9) output checks     the answer is judged before the client sees it, streamed or not
-///            (10) indicators        metrics, one log line, without content
+///  client ──► (1) audit scope      opens the exchange, pins one policy snapshot; closes on every outcome
+///             (2) authentication   virtual key, when keys are on
+///             (3) limits           requests at once, requests and tokens per key, scope of the key, size of the body
+///             (4) parse            one pass over the body; what two parsers could read differently is refused
+///             (5) input checks     a refusal ends here and nothing reaches a model; edits change only the edited strings
+///             (6) output cache     deterministic requests only, per tenant and policy version
+///             (7) route            model → upstream and its credentials; affinity; balancing; health; retry if nothing was sent
+///             (8) forward          YARP
+///  client ◄── (9) output checks    the answer is judged before the client sees it, streamed or not
+///            (10) indicators       metrics and one log line, without content
 /// </code>
-/// Steps 1 to 5 and 10 are <see cref="InvokeAsync"/> below; 6 to 9 are the lines of <see cref="MapGateway"/>, in order.
+/// Steps 1 to 5 and 10 are <see cref="GuardAsync"/>; 6 to 9 are the lines of <see cref="MapGateway"/>, in order.
 /// </remarks>
 internal sealed partial class GatewayPipeline(
-    RequestDelegate next, GatewaySnapshots snapshots, ObjectPool<GuardedExchange> exchanges, RateLimiter rates,
+    GatewaySnapshots snapshots, ObjectPool<GuardedExchange> exchanges, RequestRate requestRate, TokenRate tokenRate,
     GatewayMetrics metrics, TimeProvider time, ILogger<GatewayPipeline> logger)
 {
+    private int _active;
+
     /// <summary>Maps every route the gateway answers. What is not mapped here is 404: a route nobody listed is a route nobody scans.</summary>
     public static void MapGateway(WebApplication app)
     {
+        var pipeline = app.Services.GetRequiredService<GatewayPipeline>();
         app.MapReverseProxy(proxy =>
         {
-            proxy.UseMiddleware<GatewayPipeline>();                                                                     // 1-5, 10
+            proxy.Use(pipeline.GuardAsync);                                                                                          // 1-5, 10
             proxy.UseWhen(static context => context.Features.Get<CacheCandidate>() is not null, static branch => branch.UseOutputCache()); // 6
-            proxy.UseMiddleware<ModelRouting>();                                                                        // 7
+            proxy.UseMiddleware<ModelRouting>();                                                                                     // 7
             proxy.UseSessionAffinity();
             proxy.UseMiddleware<ConnectRetry>();
             proxy.UseLoadBalancing();
             proxy.UsePassiveHealthChecks();
-            proxy.Use(InspectAnswerAsync);                                                                              // 9, around 8
+            proxy.Use(InspectAnswerAsync);                                                                                           // 9, around 8
         });
-        LocalAnswers.Map(app);
-        app.MapFallback(RefuseUnknownRouteAsync);
+        app.MapPost("/v1/moderations", context => pipeline.JudgeAsync(context, "modr-", Moderations.Answer));
+        app.MapPost("/tracefed/v1/check", context => pipeline.JudgeAsync(context, "check-", CheckEndpoint.Answer));
+        app.MapFallback(pipeline.RefuseUnknownRouteAsync);
     }
 
-    public async Task InvokeAsync(HttpContext context)
+    /// <summary>A request that goes to a model.</summary>
+    private async Task GuardAsync(HttpContext context, RequestDelegate next)
     {
         // (1) audit scope
-        var snapshot = snapshots.Current;
         var route = GuardedRoutes.Of(context);
-        var exchange = exchanges.Get();
-        exchange.Begin(snapshot);
+        var exchange = Open();
         try
         {
             // (2) authentication, (3) limits
-            if (!await AdmitAsync(context, exchange, route))
+            if (!await AdmitAsync(context, exchange, route.Dialect))
                 return;
             if (route.Endpoint is not { } endpoint)
             {
-                await next(context); // listed under passthrough by the operator: forwarded unguarded
+                if (exchange.Identity.IsLimitedToEndpoints)
+                    await RejectAsync(context, route.Dialect, StatusCodes.Status403Forbidden, "key_scope", "This key may not use this route.");
+                else
+                    await next(context); // a list of models, or a path the operator listed under passthrough: forwarded unguarded
                 return;
             }
 
             // (4) parse
-            var fault = await exchange.ReadBodyAsync(context.Request, snapshot.Options.Limits.MaxBodyBytes, context.RequestAborted)
-                ?? exchange.Request.Parse(endpoint, exchange.Body);
+            var fault = await exchange.ReadBodyAsync(context.Request, context.RequestAborted) ?? exchange.Request.Parse(endpoint, exchange.Body);
             if (fault is not null)
             {
-                await Answer.ErrorAsync(context, route.Dialect, fault.Status, fault.Code, fault.Message, fault.Param);
+                await RejectAsync(context, route.Dialect, fault.Status, fault.Code, fault.Message, fault.Param);
                 return;
             }
 
-            if (exchange.Identity is { } identity && !identity.Allows(endpoint, exchange.Request.Model))
+            exchange.IsParsed = true;
+            if (!exchange.Identity.MayUse(endpoint) || !exchange.Identity.MayUse(exchange.Request.Model))
             {
-                await Answer.ErrorAsync(context, route.Dialect, StatusCodes.Status403Forbidden, "key_scope", "This key may not use this model or route.", "model");
+                await RejectAsync(context, route.Dialect, StatusCodes.Status403Forbidden, "key_scope", "This key may not use this model or route.", "model");
+                return;
+            }
+
+            exchange.Upstream = exchange.Snapshot.UpstreamOf(exchange.Request.Model);
+            if (exchange.Upstream is null || (exchange.Upstream.Options.Dialect is { } spoken && spoken != route.Dialect))
+            {
+                await RejectAsync(context, route.Dialect, StatusCodes.Status404NotFound, "model_not_found", "No upstream serves this model on this route.", "model");
                 return;
             }
 
@@ -92,59 +107,118 @@ internal sealed partial class GatewayPipeline(
             var verdict = exchange.Inspect(context.Request);
             if (verdict.Blocks)
             {
-                var decision = Guid.CreateVersion7().ToString("N", CultureInfo.InvariantCulture);
-                Log.PromptRefused(logger, decision, verdict.RuleId, endpoint, snapshot.Policy.Version);
-                await Answer.RefusalAsync(context, route.Dialect, verdict, decision, snapshot.Policy.Version);
+                Log.PromptRefused(logger, exchange.DecisionId, verdict.RuleId, endpoint, exchange.Snapshot.Policy.Version);
+                await Answer.RefusalAsync(context, route.Dialect, verdict, exchange.DecisionId, exchange.Snapshot.Policy.Version);
                 return;
             }
 
             // (6) to (9)
-            exchange.Release = snapshot.Options.ReleaseFor(endpoint);
             context.Features.Set(exchange);
-            if (CacheCandidate.For(exchange) is { } candidate)
-                context.Features.Set(candidate);
+            OfferToCache(context, exchange);
             exchange.ForwardedAt = time.GetTimestamp();
             await next(context);
             await AnswerFailureAsync(context, exchange, route.Dialect);
         }
         catch (BadHttpRequestException malformed) when (!context.Response.HasStarted)
         {
-            await Answer.ErrorAsync(context, route.Dialect, malformed.StatusCode, "bad_request", "The HTTP request is malformed.");
+            await RejectAsync(context, route.Dialect, malformed.StatusCode, malformed.StatusCode == StatusCodes.Status413PayloadTooLarge ? "request_too_large" : "bad_request", "The HTTP request is malformed or too large.");
         }
         finally
         {
             // (10) indicators
-            rates.Charge(exchange.Identity, exchange.Response.InputTokens, exchange.Response.OutputTokens);
-            metrics.Record(context, exchange);
-            exchange.End();
-            exchanges.Return(exchange);
+            Close(context, exchange);
         }
     }
 
-    private async ValueTask<bool> AdmitAsync(HttpContext context, GuardedExchange exchange, GuardedRoute route)
+    /// <summary>A request that the engine answers itself, without a model: the same first four steps.</summary>
+    private async Task JudgeAsync(HttpContext context, string idPrefix, LocalJudge judge)
+    {
+        var exchange = Open();
+        var body = new PooledBuffer();
+        try
+        {
+            if (!await AdmitAsync(context, exchange, Dialect.OpenAI))
+                return;
+            var fault = await exchange.ReadBodyAsync(context.Request, context.RequestAborted)
+                ?? judge(exchange.Body, exchange.Snapshot.Policy, exchange.Inspection, exchange.Seed, idPrefix + exchange.DecisionId, body);
+            if (fault is not null)
+                await RejectAsync(context, Dialect.OpenAI, fault.Status, fault.Code, fault.Message, fault.Param);
+            else
+                await Answer.SendAsync(context, StatusCodes.Status200OK, body);
+        }
+        catch (BadHttpRequestException malformed) when (!context.Response.HasStarted)
+        {
+            await RejectAsync(context, Dialect.OpenAI, malformed.StatusCode, "bad_request", "The HTTP request is malformed or too large.");
+        }
+        finally
+        {
+            body.Release();
+            Close(context, exchange);
+        }
+    }
+
+    private GuardedExchange Open()
+    {
+        Interlocked.Increment(ref _active);
+        var exchange = exchanges.Get();
+        exchange.Begin(snapshots.Current);
+        metrics.Started();
+        return exchange;
+    }
+
+    private async ValueTask<bool> AdmitAsync(HttpContext context, GuardedExchange exchange, Dialect dialect)
     {
         var snapshot = exchange.Snapshot;
-        if (GuardedRoutes.IsLoop(context.Request.Headers))
+        var headers = context.Request.Headers;
+        if (Volatile.Read(ref _active) > snapshot.Options.Limits.MaxConcurrentRequests)
         {
-            await Answer.ErrorAsync(context, route.Dialect, StatusCodes.Status508LoopDetected, "loop_detected", "The request has already passed through this gateway: an upstream points back at it.");
+            await RejectAsync(context, dialect, StatusCodes.Status503ServiceUnavailable, "overloaded", "The gateway serves as many requests as it may (limits.maxConcurrentRequests).");
             return false;
         }
 
-        if (snapshot.Keys.Required)
+        if (GuardedRoutes.IsLoop(headers))
         {
-            exchange.Identity = snapshot.Keys.Authenticate(context.Request.Headers);
-            if (exchange.Identity is null)
-            {
-                await Answer.ErrorAsync(context, route.Dialect, StatusCodes.Status401Unauthorized, "invalid_api_key", "The key is missing, unknown or revoked.");
-                return false;
-            }
+            await RejectAsync(context, dialect, StatusCodes.Status508LoopDetected, "loop_detected", "The request has already passed through this gateway: an upstream points back at it.");
+            return false;
         }
 
-        if (rates.TryAcquire(exchange.Identity, out var retryAfter))
+        if (snapshot.Keys.IsOn)
+        {
+            var presented = KeyRing.Presented(headers.Authorization, headers["x-api-key"]);
+            var identity = presented.IsEmpty && snapshot.Keys.AllowsAnonymous ? snapshot.Keys.Anonymous : snapshot.Keys.Authenticate(presented);
+            if (identity is null)
+            {
+                await RejectAsync(context, dialect, StatusCodes.Status401Unauthorized, "invalid_api_key", "The key is missing, unknown or revoked.");
+                return false;
+            }
+
+            exchange.Identity = identity;
+        }
+
+        var wait = requestRate.Acquire(exchange.Identity);
+        if (wait == TimeSpan.Zero)
+            wait = tokenRate.Check(exchange.Identity);
+        if (wait == TimeSpan.Zero)
             return true;
-        context.Response.Headers.RetryAfter = Math.Max(1, (int)Math.Ceiling(retryAfter.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
-        await Answer.ErrorAsync(context, route.Dialect, StatusCodes.Status429TooManyRequests, "rate_limit_exceeded", "The rate limit of this key is reached; see Retry-After.");
+        context.Response.OnStarting(static state =>
+        {
+            var (response, seconds) = ((HttpResponse, int))state;
+            response.Headers.RetryAfter = seconds.ToString(CultureInfo.InvariantCulture);
+            return Task.CompletedTask;
+        }, (context.Response, Math.Max(1, (int)Math.Ceiling(wait.TotalSeconds))));
+        await RejectAsync(context, dialect, StatusCodes.Status429TooManyRequests, "rate_limit_exceeded", "The rate limit of this key is reached; see Retry-After.");
         return false;
+    }
+
+    private static void OfferToCache(HttpContext context, GuardedExchange exchange)
+    {
+        var cache = exchange.Snapshot.Options.Cache;
+        if (!cache.Enabled || !exchange.Request.Deterministic || exchange.Request.Stream)
+            return;
+        var headers = context.Request.Headers;
+        context.Features.Set(new CacheCandidate(
+            CacheCandidate.TenantOf(exchange.Identity, exchange.Upstream!, headers.Authorization, headers["x-api-key"]),
+            exchange.Request.Model, SHA256.HashData(exchange.Body.Span), exchange.Snapshot.Policy.Version, TimeSpan.FromSeconds(cache.TtlSeconds)));
     }
 
     /// <summary>(9) around (8): the answer goes through the output checks on its way to the client.</summary>
@@ -165,6 +239,8 @@ internal sealed partial class GatewayPipeline(
                 context.Features.Set<IForwarderErrorFeature>(null); // we cancelled the upstream ourselves
             else if (context.Features.Get<IForwarderErrorFeature>() is null)
                 await response.FinishAsync(context.RequestAborted);
+            if (response.Verdict.Blocks || response.WasRefused)
+                context.Features.Get<CacheCandidate>()?.Forbid();
         }
         finally
         {
@@ -178,7 +254,7 @@ internal sealed partial class GatewayPipeline(
         if (context.Response.HasStarted || context.RequestAborted.IsCancellationRequested)
             return Task.CompletedTask;
         if (exchange.Response.WasRefused)
-            return Answer.ErrorAsync(context, dialect, StatusCodes.Status502BadGateway, "uninspectable_response", "The upstream's answer has a type or encoding that the output checks cannot read, so it was withheld.");
+            return Answer.ErrorAsync(context, dialect, StatusCodes.Status502BadGateway, "uninspectable_answer", "The upstream's answer has a type or encoding that the output checks cannot read, so it was withheld.");
         return context.Features.Get<IForwarderErrorFeature>()?.Error switch
         {
             null or ForwarderError.None => Task.CompletedTask,
@@ -189,14 +265,69 @@ internal sealed partial class GatewayPipeline(
         };
     }
 
-    private static Task RefuseUnknownRouteAsync(HttpContext context) => Answer.ErrorAsync(
+    /// <summary>(10) indicators: counts, ids and durations; never text.</summary>
+    private void Close(HttpContext context, GuardedExchange exchange)
+    {
+        var response = exchange.Response;
+        if (response.InputTokens + response.OutputTokens > 0)
+            tokenRate.Charge(exchange.Identity, Math.Max(0, response.InputTokens) + Math.Max(0, response.OutputTokens));
+        var ended = time.GetTimestamp();
+        if (exchange.IsParsed)
+        {
+            metrics.Ended(new()
+            {
+                Endpoint = exchange.Request.Endpoint,
+                Model = exchange.Request.Model,
+                Status = context.Response.StatusCode,
+                Stream = exchange.Request.Stream,
+                Duration = ended - exchange.Started,
+                TimeToFirstToken = exchange.FirstByte == 0 ? 0 : exchange.FirstByte - exchange.Started,
+                InputInspection = exchange.InspectionTicks,
+                OutputInspection = response.InspectionTicks,
+                Overhead = exchange.ForwardedAt == 0 ? 0 : exchange.ForwardedAt - exchange.Started + response.InspectionTicks,
+                InputTokens = response.InputTokens,
+                OutputTokens = response.OutputTokens,
+                NotEvaluated = exchange.Request.HasUnevaluatedParts,
+                Input = exchange.InputVerdict,
+                Output = response.Verdict,
+            });
+        }
+        else
+        {
+            metrics.Abandoned();
+        }
+
+        if (exchange.Snapshot.Options.Telemetry.RequestLog)
+        {
+            Log.Served(logger, context.Request.Method, exchange.IsParsed ? exchange.Request.Endpoint : null, exchange.Identity.Name, context.Response.StatusCode,
+                exchange.InputVerdict.Action, response.Verdict.Action, response.Verdict.RuleId ?? exchange.InputVerdict.RuleId, time.GetElapsedTime(exchange.Started, ended).TotalMilliseconds);
+        }
+
+        exchange.End();
+        exchanges.Return(exchange);
+        Interlocked.Decrement(ref _active);
+    }
+
+    private Task RejectAsync(HttpContext context, Dialect dialect, int status, string code, string message, string? param = null)
+    {
+        metrics.Rejected(code);
+        return Answer.ErrorAsync(context, dialect, status, code, message, param);
+    }
+
+    private Task RefuseUnknownRouteAsync(HttpContext context) => RejectAsync(
         context, GuardedRoutes.DialectOf(context.Request.Path), StatusCodes.Status404NotFound, "unknown_route",
         "No such route. Paths outside the guarded set are forwarded only when the operator lists them under passthrough.");
+
+    /// <summary>Judges a body and writes the answer; a fault when the body is none.</summary>
+    private delegate RequestFault? LocalJudge(ReadOnlyMemory<byte> body, PolicySnapshot policy, TextInspection inspection, ulong seed, string id, IBufferWriter<byte> writer);
 
     private static partial class Log
     {
         // The method name is the event name in telemetry: renaming it is a breaking change. Never log text of a request or an answer.
         [LoggerMessage(101, LogLevel.Information, "Refused {Endpoint} before forwarding: rule {RuleId} of policy {PolicyVersion}, decision {DecisionId}.")]
         public static partial void PromptRefused(ILogger logger, string decisionId, string? ruleId, Endpoint endpoint, string policyVersion);
+
+        [LoggerMessage(102, LogLevel.Information, "{Method} {Endpoint} by {Key}: {Status}, input {Input}, output {Output}, rule {RuleId}, {Milliseconds:F1} ms.")]
+        public static partial void Served(ILogger logger, string method, Endpoint? endpoint, string key, int status, CheckAction input, CheckAction output, string? ruleId, double milliseconds);
     }
 }

@@ -6,7 +6,7 @@ namespace TraceFed.Gateway.Forwarding;
 
 /// <summary>
 /// Tries another destination when a connection could not be made, and only then: the request had not left, so no model
-/// can have seen (and billed) it twice. Each destination is tried once.
+/// can have seen (and billed) it twice. An attempt goes to another destination where there is one.
 /// </summary>
 internal sealed class ConnectRetry(RequestDelegate next)
 {
@@ -14,17 +14,22 @@ internal sealed class ConnectRetry(RequestDelegate next)
     {
         var proxy = context.GetReverseProxyFeature();
         var candidates = proxy.AvailableDestinations;
-        while (true)
+        var exchange = context.Features.Get<GuardedExchange>();
+        for (var retries = exchange?.Upstream?.Options.Retries ?? 0; ; retries--)
         {
             await next(context);
-            if (candidates.Count <= 1 || !CouldNotConnect(context))
+            if (retries == 0 || !CouldNotConnect(context))
                 return;
-            var failed = proxy.ProxiedDestination;
-            candidates = [.. candidates.Where(destination => destination != failed)];
+            if (candidates.Count > 1)
+            {
+                var failed = proxy.ProxiedDestination;
+                candidates = [.. candidates.Where(destination => destination != failed)];
+            }
+
             proxy.AvailableDestinations = candidates;
             context.Features.Set<IForwarderErrorFeature>(null);
             context.Response.Clear();
-            context.Features.Get<GuardedExchange>()?.Rewind();
+            exchange!.Rewind();
         }
     }
 

@@ -1,48 +1,63 @@
 using System.Buffers;
+using System.Globalization;
+using System.IO.Pipelines;
 using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.WebUtilities;
 using TraceFed.Gateway.Configuration;
 using TraceFed.Gateway.Dialects;
+using Endpoint = TraceFed.Gateway.Dialects.Endpoint;
 using TraceFed.Gateway.Keys;
 using TraceFed.Safety;
 
 namespace TraceFed.Gateway.Inspection;
 
-/// <summary>Everything one guarded request owns, from its first byte to its audit line. Pooled; found in <c>HttpContext.Features</c>.</summary>
+/// <summary>Everything one request owns, from its first byte to its audit line. Pooled; found in <c>HttpContext.Features</c>.</summary>
+[System.Diagnostics.CodeAnalysis.SuppressMessage("Design", "CA1001", Justification = "The stream is a view of pooled memory; there is nothing to dispose.")]
 internal sealed class GuardedExchange(TimeProvider time)
 {
     private readonly PooledBuffer _received = new();
     private readonly PooledBuffer _rewritten = new();
-    private readonly TextInspection _inspection = new();
+    private readonly ReplayBody _forwarded = new();
+    private string? _decisionId;
 
     public TimeProvider Time => time;
     /// <summary>Policy and settings, pinned at the start: a reload does not touch a request in flight.</summary>
     public GatewaySnapshot Snapshot { get; private set; } = null!;
     public GuardedRequest Request { get; } = new();
+    public TextInspection Inspection { get; } = new();
     public InspectedResponseBody Response { get; } = new();
-    /// <summary>What YARP forwards.</summary>
-    public ReplayBody Forwarded { get; } = new();
-    public KeyIdentity? Identity { get; set; }
-    public ReleasePolicy Release { get; set; }
+    public KeyIdentity Identity { get; set; } = null!;
+    /// <summary>Where this request goes; null when no upstream serves its model, or it names none.</summary>
+    public UpstreamTarget? Upstream { get; set; }
+    /// <summary>Named in a refusal, in the log and nowhere else; made when first asked for.</summary>
+    public string DecisionId => _decisionId ??= Guid.CreateVersion7().ToString("N", CultureInfo.InvariantCulture);
     public Verdict InputVerdict { get; private set; }
+    /// <summary>The body was read and parsed: <see cref="Request"/> is this request's.</summary>
+    public bool IsParsed { get; set; }
     /// <summary>Decides which sampled checks run on this request, the same for both stages.</summary>
     public ulong Seed { get; private set; }
+    public ReleasePolicy Release => Snapshot.Options.ReleaseOf(Request.Endpoint);
+
     /// <summary>Timestamps of <see cref="Time"/>; 0 when it has not happened.</summary>
     public long Started { get; private set; }
     public long FirstByte { get; private set; }
-    /// <summary>Ticks of <see cref="Time"/> spent in this gateway before the request was forwarded.</summary>
+    public long InspectionTicks { get; private set; }
     public long ForwardedAt { get; set; }
 
     public ReadOnlyMemory<byte> Body => _received.WrittenMemory;
+
+    /// <summary>An embedding has no text to judge; everything else is judged when a check runs at the output, or the client asked for scores.</summary>
+    public bool NeedsOutputInspection => Request.Endpoint != Endpoint.Embeddings && (Snapshot.Policy.Runs(Stage.Output) || Request.WantsModeration);
 
     public void Begin(GatewaySnapshot snapshot)
     {
         Snapshot = snapshot;
         Started = time.GetTimestamp();
-        FirstByte = 0;
-        ForwardedAt = 0;
-        Identity = null;
+        FirstByte = InspectionTicks = ForwardedAt = 0;
+        Identity = snapshot.Keys.Anonymous;
+        Upstream = null;
         InputVerdict = default;
+        IsParsed = false;
+        Response.Forget();
         Seed = unchecked((ulong)Random.Shared.NextInt64());
     }
 
@@ -51,8 +66,11 @@ internal sealed class GuardedExchange(TimeProvider time)
     {
         _received.Release();
         _rewritten.Release();
-        Forwarded.Reset(default);
+        _forwarded.Reset(default);
         Snapshot = null!;
+        Identity = null!;
+        Upstream = null;
+        _decisionId = null;
     }
 
     public void MarkFirstByte()
@@ -61,9 +79,10 @@ internal sealed class GuardedExchange(TimeProvider time)
             FirstByte = time.GetTimestamp();
     }
 
-    /// <summary>Reads the whole body, no more than <paramref name="maxBytes"/>. Null when it is there.</summary>
-    public async ValueTask<RequestFault?> ReadBodyAsync(HttpRequest request, long maxBytes, CancellationToken cancellationToken)
+    /// <summary>Reads the whole body within the limits of size and time. Null when it is there.</summary>
+    public async ValueTask<RequestFault?> ReadBodyAsync(HttpRequest request, CancellationToken cancellationToken)
     {
+        var maxBytes = Snapshot.Options.Limits.MaxBodyBytes;
         var encoding = request.Headers.ContentEncoding;
         if (encoding.Count > 0 && !string.Equals(encoding, "identity", StringComparison.OrdinalIgnoreCase))
             return new(StatusCodes.Status415UnsupportedMediaType, "unsupported_content_encoding", "Send the body without content-encoding: it could not be inspected.", "content-encoding");
@@ -71,34 +90,48 @@ internal sealed class GuardedExchange(TimeProvider time)
             return TooLarge(maxBytes);
 
         var reader = request.BodyReader;
-        while (true)
+        ITimer? clock = null;
+        try
         {
-            var read = await reader.ReadAsync(cancellationToken);
-            foreach (var segment in read.Buffer)
-                _received.Write(segment.Span);
-            reader.AdvanceTo(read.Buffer.End);
-            if (_received.WrittenCount > maxBytes)
-                return TooLarge(maxBytes);
-            if (read.IsCompleted)
-                return null;
+            while (true)
+            {
+                var pending = reader.ReadAsync(cancellationToken);
+                if (!pending.IsCompleted) // most bodies arrive with their headers; only one that does not needs a clock
+                    clock ??= time.CreateTimer(static state => ((PipeReader)state!).CancelPendingRead(), reader, TimeSpan.FromSeconds(Snapshot.Options.Limits.BodySeconds), Timeout.InfiniteTimeSpan);
+                var read = await pending;
+                if (read.IsCanceled)
+                    return new(StatusCodes.Status408RequestTimeout, "request_timeout", "The body did not arrive in time (limits.bodySeconds).");
+                foreach (var segment in read.Buffer)
+                    _received.Write(segment.Span);
+                reader.AdvanceTo(read.Buffer.End);
+                if (_received.WrittenCount > maxBytes)
+                    return TooLarge(maxBytes);
+                if (read.IsCompleted)
+                    return null;
+            }
+        }
+        finally
+        {
+            clock?.Dispose();
         }
 
         static RequestFault TooLarge(long maxBytes) =>
-            new(StatusCodes.Status413PayloadTooLarge, "request_too_large", string.Create(System.Globalization.CultureInfo.InvariantCulture, $"The body is larger than {maxBytes} bytes, the limit set by the operator (limits.maxBodyBytes)."));
+            new(StatusCodes.Status413PayloadTooLarge, "request_too_large", string.Create(CultureInfo.InvariantCulture, $"The body is larger than {maxBytes} bytes, the limit set by the operator (limits.maxBodyBytes)."));
     }
 
-    /// <summary>Runs the input checks and decides which bytes go upstream.</summary>
+    /// <summary>Runs the input checks and puts the bytes that may go upstream in place of the body.</summary>
     public Verdict Inspect(HttpRequest request)
     {
-        InputVerdict = Request.Inspect(_inspection, Snapshot.Policy, Seed, _rewritten);
-        var body = _rewritten.WrittenCount > 0 ? _rewritten.WrittenMemory : _received.WrittenMemory;
-        Forwarded.Reset(body);
-        request.Body = Forwarded;
-        request.ContentLength = body.Length;
+        var began = time.GetTimestamp();
+        InputVerdict = Request.Inspect(Inspection, Snapshot.Policy, Seed, _rewritten);
+        InspectionTicks = time.GetTimestamp() - began;
+        Rewind();
+        request.Body = _forwarded;
+        request.ContentLength = _forwarded.Length;
         request.Headers.TransferEncoding = default;
         return InputVerdict;
     }
 
     /// <summary>Starts the body over for another attempt at another destination.</summary>
-    public void Rewind() => Forwarded.Reset(_rewritten.WrittenCount > 0 ? _rewritten.WrittenMemory : _received.WrittenMemory);
+    public void Rewind() => _forwarded.Reset(_rewritten.WrittenCount > 0 ? _rewritten.WrittenMemory : _received.WrittenMemory);
 }

@@ -1,45 +1,34 @@
 using System.Collections.Frozen;
 using System.Security.Cryptography;
 using Microsoft.AspNetCore.Http;
+using TraceFed.Gateway.Configuration;
 using TraceFed.Gateway.Dialects;
+using Endpoint = TraceFed.Gateway.Dialects.Endpoint;
 
 namespace TraceFed.Gateway.Inspection;
 
-/// <summary>What a path means: which guarded endpoint, or none (pass-through), and whose error shape its clients expect.</summary>
+/// <summary>What a forwarded route means: which guarded endpoint, or none (a pass-through), and whose error shape its clients expect.</summary>
 internal readonly record struct GuardedRoute(Endpoint? Endpoint, Dialect Dialect);
 
-/// <summary>The guarded paths, each once. The routes that YARP forwards and the coverage table are made from this list.</summary>
+/// <summary>What the pipeline needs to know of a request before its body.</summary>
 internal static class GuardedRoutes
 {
-    public static readonly (string Path, Endpoint Endpoint, Dialect Dialect)[] All =
-    [
-        ("/v1/chat/completions", Endpoint.ChatCompletions, Dialect.OpenAI),
-        ("/v1/completions", Endpoint.Completions, Dialect.OpenAI),
-        ("/v1/responses", Endpoint.Responses, Dialect.OpenAI),
-        ("/v1/embeddings", Endpoint.Embeddings, Dialect.OpenAI),
-        ("/v1/messages", Endpoint.Messages, Dialect.Anthropic),
-        ("/api/chat", Endpoint.OllamaChat, Dialect.Ollama),
-        ("/api/generate", Endpoint.OllamaGenerate, Dialect.Ollama),
-    ];
-
-    private static readonly FrozenDictionary<string, GuardedRoute> ByPath =
-        All.ToFrozenDictionary(static r => r.Path, static r => new GuardedRoute(r.Endpoint, r.Dialect), StringComparer.OrdinalIgnoreCase);
+    private static readonly FrozenDictionary<string, Endpoint> ByRouteId = EndpointPaths.Judged.ToFrozenDictionary(static j => j.Endpoint.ToString(), static j => j.Endpoint, StringComparer.Ordinal);
 
     // Names this process in Via, so that a request that comes back is recognised.
     private static readonly string ViaMark = "tracefed-" + RandomNumberGenerator.GetHexString(12, lowercase: true);
     private static readonly string ViaHeader = "1.1 " + ViaMark;
 
-    /// <summary>YARP has matched the path already; routing ignores a trailing slash, so this does too.</summary>
+    /// <summary>Read from the route that matched, not from the path: what was matched as guarded is guarded, however the path was spelt.</summary>
     public static GuardedRoute Of(HttpContext context)
     {
-        var path = context.Request.Path.Value ?? "";
-        if (ByPath.TryGetValue(path, out var route) || (path.EndsWith('/') && ByPath.TryGetValue(path[..^1], out route)))
-            return route;
-        return new(null, DialectOf(context.Request.Path));
+        var id = context.GetReverseProxyFeature().Route.Config.RouteId;
+        return new(ByRouteId.TryGetValue(id, out var endpoint) ? endpoint : null, DialectOf(context.Request.Path));
     }
 
     public static Dialect DialectOf(PathString path) =>
-        path.StartsWithSegments("/api") ? Dialect.Ollama : path.StartsWithSegments("/v1/messages") ? Dialect.Anthropic : Dialect.OpenAI;
+        path.StartsWithSegments("/api", StringComparison.OrdinalIgnoreCase) ? Dialect.Ollama
+        : path.StartsWithSegments("/v1/messages", StringComparison.OrdinalIgnoreCase) ? Dialect.Anthropic : Dialect.OpenAI;
 
     /// <summary>True when this process has forwarded the request before.</summary>
     public static bool IsLoop(IHeaderDictionary headers)
@@ -50,16 +39,17 @@ internal static class GuardedRoutes
         return false;
     }
 
-    /// <summary>Leaves our mark and strips what must not leave: our own headers, and encodings the output checks could not read.</summary>
+    /// <summary>Leaves our mark, strips our own headers, and asks for an encoding that the output checks can read.</summary>
     public static void PrepareForward(IHeaderDictionary headers)
     {
         headers.Via = headers.Via.Count == 0 ? ViaHeader : headers.Via + ", " + ViaHeader;
         headers.AcceptEncoding = "identity";
         List<string>? own = null;
         foreach (var (name, _) in headers)
-            if (name.StartsWith("x-tracefed-", StringComparison.OrdinalIgnoreCase))
+            if (name.StartsWith("x-tracefed-", StringComparison.OrdinalIgnoreCase) && !name.Equals(YarpConfiguration.AffinityHeader, StringComparison.OrdinalIgnoreCase))
                 (own ??= []).Add(name);
-        foreach (var name in own ?? [])
-            headers.Remove(name);
+        if (own is not null)
+            foreach (var name in own)
+                headers.Remove(name);
     }
 }

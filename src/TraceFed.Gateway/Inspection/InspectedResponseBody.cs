@@ -37,11 +37,21 @@ internal sealed class InspectedResponseBody : Stream, IHttpResponseBodyFeature
         if (exchange.Request.Stream)
         {
             _clientLifetime = context.Features.GetRequiredFeature<IHttpRequestLifetimeFeature>();
-            _lifetime = new StreamLifetime(_clientLifetime);
+            _lifetime = new StreamLifetime(_clientLifetime, TimeSpan.FromSeconds(exchange.Snapshot.Options.Limits.RequestSeconds));
             context.Features.Set<IHttpRequestLifetimeFeature>(_lifetime);
             context.Features.Set<IHttpResetFeature>(null); // YARP would reset an HTTP/2 stream that has already ended well
         }
     }
+
+    /// <summary>A new exchange begins: the last one's verdict is gone.</summary>
+    public void Forget()
+    {
+        _mode = Mode.Undecided;
+        InspectionTicks = 0;
+    }
+
+    /// <summary>Time spent in the output checks.</summary>
+    public long InspectionTicks { get; private set; }
 
     /// <summary>Takes itself out again. The verdict stays readable until the next <see cref="Attach"/>.</summary>
     public async ValueTask DetachAsync()
@@ -88,7 +98,9 @@ internal sealed class InspectedResponseBody : Stream, IHttpResponseBodyFeature
         await _gate.WaitAsync(cancellationToken);
         try
         {
+            var began = _exchange.Time.GetTimestamp();
             _inspector.Complete(_output);
+            InspectionTicks += _exchange.Time.GetTimestamp() - began;
             if (_mode == Mode.Unary)
                 _context.Response.ContentLength = _output.WrittenCount;
             await SendAsync(cancellationToken);
@@ -109,7 +121,7 @@ internal sealed class InspectedResponseBody : Stream, IHttpResponseBodyFeature
                 await _client.Stream.WriteAsync(buffer, cancellationToken);
                 break;
             case Mode.Unary:
-                _inspector.Write(buffer.Span, _output);
+                Inspect(buffer.Span);
                 break;
             case Mode.Stream:
                 await _gate.WaitAsync(cancellationToken);
@@ -117,7 +129,7 @@ internal sealed class InspectedResponseBody : Stream, IHttpResponseBodyFeature
                 {
                     if (_inspector.IsFinished)
                         break;
-                    _inspector.Write(buffer.Span, _output);
+                    Inspect(buffer.Span);
                     await SendAsync(cancellationToken);
                     if (_inspector.IsFinished)
                     {
@@ -132,6 +144,13 @@ internal sealed class InspectedResponseBody : Stream, IHttpResponseBodyFeature
 
                 break;
         }
+    }
+
+    private void Inspect(ReadOnlySpan<byte> upstream)
+    {
+        var began = _exchange.Time.GetTimestamp();
+        _inspector.Write(upstream, _output);
+        InspectionTicks += _exchange.Time.GetTimestamp() - began;
     }
 
     private async ValueTask SendAsync(CancellationToken cancellationToken)
@@ -174,7 +193,7 @@ internal sealed class InspectedResponseBody : Stream, IHttpResponseBodyFeature
         {
             response.Headers.CacheControl = "no-cache";
             response.Headers["X-Accel-Buffering"] = "no";
-            var interval = _exchange.Snapshot.Options.Limits.KeepAliveInterval;
+            var interval = TimeSpan.FromSeconds(_exchange.Snapshot.Options.Limits.KeepAliveSeconds);
             _keepAlive = _exchange.Time.CreateTimer(static state => _ = ((InspectedResponseBody)state!).TickAsync(), this, interval, interval);
         }
     }

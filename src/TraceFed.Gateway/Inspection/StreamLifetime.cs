@@ -12,10 +12,13 @@ internal sealed class StreamLifetime : IHttpRequestLifetimeFeature, IDisposable
     private readonly CancellationTokenSource _upstream;
     private bool _answered;
 
-    public StreamLifetime(IHttpRequestLifetimeFeature client)
+    /// <param name="client">The connection's own.</param>
+    /// <param name="limit">The longest a stream may last.</param>
+    public StreamLifetime(IHttpRequestLifetimeFeature client, TimeSpan limit)
     {
         _client = client;
         _upstream = CancellationTokenSource.CreateLinkedTokenSource(client.RequestAborted);
+        _upstream.CancelAfter(limit);
         RequestAborted = _upstream.Token;
     }
 
