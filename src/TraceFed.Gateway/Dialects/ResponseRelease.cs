@@ -17,6 +17,7 @@ public sealed partial class ResponseInspector
     private readonly List<Splice> _splices = [];
     private readonly PooledBytes _spliced = new(), _text = new();
     private readonly List<ChoiceState> _ending = [];
+    private bool _tokensAct;
 
     private void Release(IBufferWriter<byte> client)
     {
@@ -73,13 +74,13 @@ public sealed partial class ResponseInspector
         _splices.Clear();
         _spliced.Clear();
         _ending.Clear();
+        _tokensAct = false;
         var kept = 0;
         foreach (ref readonly var span in Spans(frame)) kept += SpliceText(frame, span);
-        if (_splices.Count == 0 && _ending.Count == 0 && !frame.Usage && !(unary && _request.WantsModeration) && !AnyEnded(frame))
+        if (_splices.Count == 0 && _ending.Count == 0 && !_tokensAct && !(unary && _request.WantsModeration) && !AnyEnded(frame))
         {
             NoteReleased(frame, kept);
             client.Write(_held.Span.Slice(frame.Start, frame.Length));
-            if (_request.WantsModeration) { }
             return;
         }
         var drop = false;
@@ -142,7 +143,7 @@ public sealed partial class ResponseInspector
         var choice = Choice(span.Choice);
         var ending = choice.Ended || _ending.Contains(choice);
         var channel = span.Channel;
-        if (span.Kind == SpanKind.Shadow) return 0;
+        if (span.Kind == SpanKind.Shadow) { _tokensAct |= ShadowActs(span); return 0; }
         if (channel is null && !span.Withheld && !ending && !(choice.Blocked && choice.FromStart)) return Math.Max(1, span.TextLength);
         var end = span.TextStart + span.TextLength;
         var allowed = end;
