@@ -176,7 +176,7 @@ public sealed class LimitOptions
     [Range(1, 3600)]
     public double BodySeconds { get; set; } = 60;
 
-    /// <summary>Seconds a whole request may take, 1 to 86400. Default 1800: long reasoning runs.</summary>
+    /// <summary>Seconds a stream may take, 1 to 86400. Default 1800: long reasoning runs.</summary>
     [Range(1, 86_400)]
     public double RequestSeconds { get; set; } = 1800;
 
@@ -280,8 +280,8 @@ public sealed class TelemetryOptions
     [Range(0.0, 1.0)]
     public double TraceSample { get; set; } = 0.01;
 
-    /// <summary>Log one line per request: ids, status, verdict, durations. Default true.</summary>
-    public bool RequestLog { get; set; } = true;
+    /// <summary>Log one line per request: ids, status, verdict, durations. Default false: refusals are always logged, and a line per request costs more than the checks.</summary>
+    public bool RequestLog { get; set; }
 }
 
 /// <summary>The server certificate for an <c>https</c> listener.</summary>
