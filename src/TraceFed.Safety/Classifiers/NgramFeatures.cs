@@ -2,6 +2,7 @@ using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace TraceFed.Safety.Classifiers;
 
@@ -72,13 +73,10 @@ internal static class NgramFeatures
         shape = new Shape { Bytes = length, WordBytes = wordBytes, Spaces = spaces, NonAscii = nonAscii };
 
         ref var row = ref MemoryMarshal.GetReference(rows);
-        var count = 0;
-        for (var i = 0; i < length; i++)
-        {
-            var eight = Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref start, i));
-            Unsafe.Add(ref row, count++) = (int)(((eight & 0xFF_FFFF) * Trigram) >> (64 - RowBits));
-            Unsafe.Add(ref row, count++) = (int)(((eight & 0xFF_FFFF_FFFF) * Fivegram) >> (64 - RowBits));
-        }
+        var vectored = Avx512Vbmi.IsSupported && Avx512DQ.IsSupported ? length & ~7 : 0;
+        NgramsOfEight(ref start, vectored, ref row);
+        Ngrams(ref Unsafe.Add(ref start, vectored), length - vectored, ref Unsafe.Add(ref row, 2 * vectored));
+        var count = 2 * length;
 
         var (last, before) = previous;
         ulong open = 0; // 1 when a word runs on from the block before
@@ -110,6 +108,32 @@ internal static class NgramFeatures
         previous = (last, before);
         shape.Rows = count;
         return count;
+    }
+
+    /// <summary>The rows of the n-grams that start at each of <paramref name="length"/> bytes; reads 7 bytes further.</summary>
+    internal static void Ngrams(ref byte start, int length, ref int row)
+    {
+        for (var i = 0; i < length; i++)
+        {
+            var eight = Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref start, i));
+            Unsafe.Add(ref row, 2 * i) = (int)(((eight & 0xFF_FFFF) * Trigram) >> (64 - RowBits));
+            Unsafe.Add(ref row, 2 * i + 1) = (int)(((eight & 0xFF_FFFF_FFFF) * Fivegram) >> (64 - RowBits));
+        }
+    }
+
+    /// <summary>The same rows, eight positions at a time and in another order, which a sum does not see. Needs AVX-512 VBMI and DQ when <paramref name="length"/>, a multiple of 8, is not 0; reads 8 bytes further.</summary>
+    internal static void NgramsOfEight(ref byte start, int length, ref int row)
+    {
+        if (length == 0)
+            return;
+        var windows = (Vector512.Create(0x0706050403020100ul) + Vector512<ulong>.Indices * 0x0101010101010101ul).AsByte();
+        for (var i = 0; i < length; i += 8)
+        {
+            var sixteen = Vector128.LoadUnsafe(ref start, (nuint)i).ToVector256Unsafe().ToVector512Unsafe();
+            var eight = Avx512Vbmi.PermuteVar64x8(sixteen, windows).AsUInt64();
+            Avx512F.ConvertToVector256Int32(((eight & Vector512.Create(0xFF_FFFFul)) * Trigram) >>> (64 - RowBits)).StoreUnsafe(ref row, (nuint)(2 * i));
+            Avx512F.ConvertToVector256Int32(((eight & Vector512.Create(0xFF_FFFF_FFFFul)) * Fivegram) >>> (64 - RowBits)).StoreUnsafe(ref row, (nuint)(2 * i + 8));
+        }
     }
 
     /// <summary>The first 8 and the last 8 bytes and the length: enough to tell words apart, with no loop.</summary>

@@ -127,6 +127,7 @@ public class CoverageMatrixTests
         if (Environment.GetEnvironmentVariable("TRACEFED_WRITE_MATRIX") == "1") File.WriteAllText(file, matrix.ToString());
         Assert.Empty(missed);
         Assert.Equal(File.ReadAllText(file), matrix.ToString());
+        Assert.Contains(matrix.ToString(), File.ReadAllText(Path.Combine(Here(), "../../../../README.md")), StringComparison.Ordinal);
     }
 
     private static string Here([CallerFilePath] string path = "") => Path.GetDirectoryName(path)!;
