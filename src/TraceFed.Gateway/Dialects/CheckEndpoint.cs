@@ -38,7 +38,11 @@ public static class CheckEndpoint
         writer.Write(verdict.Action == CheckAction.Off ? ",\"flagged\":false,\"action\":"u8 : ",\"flagged\":true,\"action\":"u8);
         JsonText.WriteString(writer, verdict.Action switch
         {
-            CheckAction.Observe => "observe", CheckAction.Redact => "redact", CheckAction.Sanitise => "sanitise", CheckAction.Block => "block", _ => "allow",
+            CheckAction.Observe => "observe",
+            CheckAction.Redact => "redact",
+            CheckAction.Sanitise => "sanitise",
+            CheckAction.Block => "block",
+            _ => "allow",
         });
         writer.Write(",\"scores\":{"u8);
         for (var i = 0; i < policy.Categories.Length; i++)

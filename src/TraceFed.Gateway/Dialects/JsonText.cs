@@ -52,8 +52,12 @@ internal static class JsonText
             {
                 destination[written++] = raw[1] switch
                 {
-                    (byte)'n' => (byte)'\n', (byte)'r' => (byte)'\r', (byte)'t' => (byte)'\t',
-                    (byte)'b' => (byte)'\b', (byte)'f' => (byte)'\f', var same => same,
+                    (byte)'n' => (byte)'\n',
+                    (byte)'r' => (byte)'\r',
+                    (byte)'t' => (byte)'\t',
+                    (byte)'b' => (byte)'\b',
+                    (byte)'f' => (byte)'\f',
+                    var same => same,
                 };
                 raw = raw[2..];
                 continue;

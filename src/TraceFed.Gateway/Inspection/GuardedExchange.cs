@@ -4,9 +4,9 @@ using System.IO.Pipelines;
 using Microsoft.AspNetCore.Http;
 using TraceFed.Gateway.Configuration;
 using TraceFed.Gateway.Dialects;
-using Endpoint = TraceFed.Gateway.Dialects.Endpoint;
 using TraceFed.Gateway.Keys;
 using TraceFed.Safety;
+using Endpoint = TraceFed.Gateway.Dialects.Endpoint;
 
 namespace TraceFed.Gateway.Inspection;
 
