@@ -69,7 +69,7 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
             var exit = gateway._process.WaitForExitAsync(TestContext.Current.CancellationToken);
             if (await Task.WhenAny(gateway._address.Task, exit).WaitAsync(Deadline) == exit)
                 throw new InvalidOperationException("The gateway has ended:\n" + gateway.Output);
-            gateway.Client = new(new SocketsHttpHandler { UseProxy = false, AutomaticDecompression = DecompressionMethods.None }) { BaseAddress = gateway.Address, Timeout = Deadline };
+            gateway.Client = new(new SocketsHttpHandler { UseProxy = false, ResponseDrainTimeout = TimeSpan.Zero }) { BaseAddress = gateway.Address, Timeout = Deadline };
             await Eventually.HoldsAsync(async () => (await gateway.Client.GetAsync("/healthz")).IsSuccessStatusCode, "healthy");
             return gateway;
         }
@@ -88,13 +88,13 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
     }
 
     /// <summary>Posts a JSON body; the answer's body is still to be read.</summary>
-    public Task<HttpResponseMessage> OpenAsync(string path, byte[] body, string? key = null, CancellationToken cancellation = default)
+    public Task<HttpResponseMessage> OpenAsync(string path, byte[] body, string? key = null)
     {
         var request = new HttpRequestMessage(HttpMethod.Post, path) { Content = new ByteArrayContent(body) };
         request.Content.Headers.ContentType = new("application/json");
         if (key is not null)
             request.Headers.Authorization = new("Bearer", key);
-        return Client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellation);
+        return Client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, TestContext.Current.CancellationToken);
     }
 
     /// <summary>Runs a gateway that is expected to end by itself, as one whose settings are not valid does.</summary>
