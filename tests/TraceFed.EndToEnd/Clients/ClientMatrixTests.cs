@@ -14,6 +14,8 @@ public sealed class ClientMatrixTests
         var folder = Folder();
         if (!await HasNodeAsync())
             Assert.Skip("node is not installed.");
+        if (Directory.GetFiles(folder, "*.test.mjs").Length == 0)
+            Assert.Skip("tests/clients has no tests yet."); // node would call that a success
         if (!Directory.Exists(Path.Combine(folder, "node_modules")))
         {
             const string reason = "tests/clients/node_modules is missing: run `npm ci` there.";
