@@ -30,6 +30,8 @@ internal static class Answer
             context.Response.StatusCode = status;
             context.Response.ContentType = "application/json";
             context.Response.ContentLength = body.WrittenCount;
+            if (status == StatusCodes.Status408RequestTimeout)
+                context.Response.Headers.Connection = "close"; // nobody waits for the rest of that body
             await context.Response.Body.WriteAsync(body.WrittenMemory, context.RequestAborted);
         }
         finally

@@ -100,7 +100,10 @@ internal sealed class GuardedExchange(TimeProvider time)
                     clock ??= time.CreateTimer(static state => ((PipeReader)state!).CancelPendingRead(), reader, TimeSpan.FromSeconds(Snapshot.Options.Limits.BodySeconds), Timeout.InfiniteTimeSpan);
                 var read = await pending;
                 if (read.IsCanceled)
+                {
+                    reader.AdvanceTo(read.Buffer.End); // else the server cannot drain what still arrives
                     return new(StatusCodes.Status408RequestTimeout, "request_timeout", "The body did not arrive in time (limits.bodySeconds).");
+                }
                 foreach (var segment in read.Buffer)
                     _received.Write(segment.Span);
                 reader.AdvanceTo(read.Buffer.End);
@@ -109,6 +112,11 @@ internal sealed class GuardedExchange(TimeProvider time)
                 if (read.IsCompleted)
                     return null;
             }
+        }
+        catch (IOException unreadable) when (unreadable is not BadHttpRequestException && unreadable.InnerException is OverflowException)
+        {
+            // The server reports a chunk size past 32 bits as a fault of its own; it is the client's.
+            throw new BadHttpRequestException("Bad chunk size.", StatusCodes.Status400BadRequest, unreadable);
         }
         finally
         {
