@@ -178,7 +178,7 @@ internal static class RawCases
         cases["body: single quotes"] = new(Post(Bad.Replace('"', '\'')), [400], "invalid_json");
         cases["body: control character in a string"] = new(Post(Json(RawGateway.Term + "\u0001")), [400], "invalid_json");
         cases["body: cut off"] = new(Post(Bad[..^2]), [400], "invalid_json");
-        cases["body: unknown member with text"] = new(Post($$"""{"model":"m","messages":[{"role":"user","content":"a","zz":"{{RawGateway.Term}}"}]}"""), [400], "unknown_carrier");
+        cases["body: unknown member with text"] = new(Post($$"""{"model":"m","messages":[{"role":"user","content":"a","zz":"{{RawGateway.Term}}"}]}"""), [400], Refused);
         cases["body: line ends in the model name"] = new(Post(Bad.Replace("\"m\"", "\"m\\r\\nX-Evil: 1\\r\\n\\r\\n\"", StringComparison.Ordinal)), [400], Refused);
 
         // A refusal says nothing about the next request on the connection.

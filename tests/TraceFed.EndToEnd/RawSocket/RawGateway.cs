@@ -8,7 +8,6 @@ using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.DependencyInjection;
 using TraceFed.Gateway;
 using TraceFed.Gateway.Configuration;
-using Xunit;
 
 namespace TraceFed.EndToEnd.RawSocket;
 
