@@ -209,7 +209,18 @@ internal sealed class TrainData(string folder, bool strictLicence)
             Add(text, 0.7f, l => l.All(0), random.Next(2) == 0 ? TextRole.Tool : TextRole.User, ordinary: true);
             documents++;
         }
-        Sources.Add(("text/" + name, "public domain or permissive, see the data README", documents));
+        // A lone word is no insult: without these, the word lists teach that short texts are.
+        var fragments = new HashSet<string>(StringComparer.OrdinalIgnoreCase);
+        for (var tries = 0; tries < 20_000 && fragments.Count < 1_500; tries++)
+        {
+            var words = lines[random.Next(lines.Length)].Split(' ', StringSplitOptions.RemoveEmptyEntries);
+            var take = Math.Min(words.Length, random.Next(1, 4));
+            var fragment = string.Join(' ', words.Skip(random.Next(words.Length - take + 1)).Take(take)).Trim('.', ',', ';', ':', '(', ')', '"');
+            if (fragment.Length >= 3 && fragments.Add(fragment))
+                Add(fragment, 0.7f, l => l.All(0), TextRole.User);
+        }
+
+        Sources.Add(("text/" + name, "public domain or permissive, see the data README", documents + fragments.Count));
     }
 
     private void Add(string text, float weight, Action<Labels> label, TextRole role, bool ordinary = false)
