@@ -51,6 +51,7 @@ internal sealed partial class GatewayPipeline(
             proxy.UseWhen(static context => context.Features.Get<CacheCandidate>() is not null, static branch => branch.UseOutputCache()); // 6
             proxy.UseMiddleware<ModelRouting>();                                                                                     // 7
             proxy.UseSessionAffinity();
+            proxy.UseMiddleware<UpstreamHeaders>();
             proxy.UseMiddleware<ConnectRetry>();
             proxy.UseLoadBalancing();
             proxy.UsePassiveHealthChecks();
@@ -74,7 +75,9 @@ internal sealed partial class GatewayPipeline(
                 return;
             if (route.Endpoint is not { } endpoint)
             {
-                if (exchange.Identity.IsLimitedToEndpoints)
+                if (GuardedRoutes.IsAmbiguous(context))
+                    await RejectAsync(context, route.Dialect, StatusCodes.Status400BadRequest, "ambiguous_path", "An upstream could read this path as another one.");
+                else if (exchange.Identity.IsLimitedToEndpoints)
                     await RejectAsync(context, route.Dialect, StatusCodes.Status403Forbidden, "key_scope", "This key may not use this route.");
                 else
                     await next(context); // a list of models, or a path the operator listed under passthrough: forwarded unguarded

@@ -5,13 +5,12 @@ using Yarp.ReverseProxy;
 
 namespace TraceFed.Gateway.Forwarding;
 
-/// <summary>Moves a request to the upstream that serves its model, with that upstream's credentials and nobody else's.</summary>
+/// <summary>Moves a request to the upstream that serves its model.</summary>
 internal sealed class ModelRouting(RequestDelegate next, IProxyStateLookup proxy, GatewaySnapshots snapshots)
 {
     public Task InvokeAsync(HttpContext context)
     {
-        var exchange = context.Features.Get<GuardedExchange>();
-        var upstream = exchange?.Upstream ?? (exchange?.Snapshot ?? snapshots.Current).Default;
+        var upstream = context.Features.Get<GuardedExchange>()?.Upstream ?? snapshots.Current.Default;
         if (upstream is null)
             return Unknown(context);
         if (context.GetReverseProxyFeature().Cluster.Config.ClusterId != upstream.Name)
@@ -21,6 +20,19 @@ internal sealed class ModelRouting(RequestDelegate next, IProxyStateLookup proxy
             context.ReassignProxyRequest(cluster);
         }
 
+        return next(context);
+    }
+
+    private static Task Unknown(HttpContext context) => Answer.ErrorAsync(
+        context, GuardedRoutes.DialectOf(context.Request.Path), StatusCodes.Status404NotFound, "model_not_found", "No upstream serves this model.", "model");
+}
+
+/// <summary>Gives a request its upstream's credentials and nobody else's. After session affinity, which reads a cookie or header that goes no further.</summary>
+internal sealed class UpstreamHeaders(RequestDelegate next, GatewaySnapshots snapshots)
+{
+    public Task InvokeAsync(HttpContext context)
+    {
+        var upstream = context.Features.Get<GuardedExchange>()?.Upstream ?? snapshots.Current.Default!;
         var headers = context.Request.Headers;
         GuardedRoutes.PrepareForward(headers);
         if (!upstream.ForwardsClientKey)
@@ -35,7 +47,4 @@ internal sealed class ModelRouting(RequestDelegate next, IProxyStateLookup proxy
             headers[upstream.KeyHeader] = key;
         return next(context);
     }
-
-    private static Task Unknown(HttpContext context) => Answer.ErrorAsync(
-        context, GuardedRoutes.DialectOf(context.Request.Path), StatusCodes.Status404NotFound, "model_not_found", "No upstream serves this model.", "model");
 }

@@ -1,6 +1,8 @@
+using System.Buffers;
 using System.Collections.Frozen;
 using System.Security.Cryptography;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 using TraceFed.Gateway.Configuration;
 using TraceFed.Gateway.Dialects;
 using Endpoint = TraceFed.Gateway.Dialects.Endpoint;
@@ -14,6 +16,8 @@ internal readonly record struct GuardedRoute(Endpoint? Endpoint, Dialect Dialect
 internal static class GuardedRoutes
 {
     private static readonly FrozenDictionary<string, Endpoint> ByRouteId = EndpointPaths.Judged.ToFrozenDictionary(static j => j.Endpoint.ToString(), static j => j.Endpoint, StringComparer.Ordinal);
+
+    private static readonly SearchValues<char> AmbiguousCharacters = SearchValues.Create("%\\;");
 
     // Names this process in Via, so that a request that comes back is recognised.
     private static readonly string ViaMark = "tracefed-" + RandomNumberGenerator.GetHexString(12, lowercase: true);
@@ -39,6 +43,20 @@ internal static class GuardedRoutes
         return false;
     }
 
+    /// <summary>
+    /// A pass-through with a body whose path an upstream might decode into a guarded one (<c>/api/blobs/..%2fchat</c>).
+    /// Reading requests carry no prompt, and names of models may hold an escaped slash.
+    /// </summary>
+    public static bool IsAmbiguous(HttpContext context)
+    {
+        if (HttpMethods.IsGet(context.Request.Method) || HttpMethods.IsHead(context.Request.Method))
+            return false;
+        var target = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget.AsSpan();
+        var query = target.IndexOf('?');
+        var path = query < 0 ? target : target[..query];
+        return path.ContainsAny(AmbiguousCharacters) || path.IndexOf("//") >= 0 || path.IndexOf("/.") >= 0;
+    }
+
     /// <summary>Leaves our mark, strips our own headers, and asks for an encoding that the output checks can read.</summary>
     public static void PrepareForward(IHeaderDictionary headers)
     {
@@ -46,7 +64,7 @@ internal static class GuardedRoutes
         headers.AcceptEncoding = "identity";
         List<string>? own = null;
         foreach (var (name, _) in headers)
-            if (name.StartsWith("x-tracefed-", StringComparison.OrdinalIgnoreCase) && !name.Equals(YarpConfiguration.AffinityHeader, StringComparison.OrdinalIgnoreCase))
+            if (name.StartsWith("x-tracefed-", StringComparison.OrdinalIgnoreCase))
                 (own ??= []).Add(name);
         if (own is not null)
             foreach (var name in own)
