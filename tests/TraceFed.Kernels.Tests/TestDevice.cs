@@ -74,7 +74,8 @@ internal abstract class TestDevice
                 {
                     buffer.View.SubView(0, array.Length).CopyToCPU(array);
                 }
-            }));
+            }
+            ));
             return buffer.View.AsContiguous().SubView(0, array.Length);
         }
     }
