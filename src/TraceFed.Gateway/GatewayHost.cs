@@ -34,7 +34,8 @@ public static class GatewayHost
         var builder = WebApplication.CreateEmptyBuilder(new());
         builder.Logging.AddSimpleConsole(console => console.SingleLine = true)
             .AddFilter("Microsoft", LogLevel.Warning).AddFilter("Yarp", LogLevel.Error).AddFilter("System", LogLevel.Warning)
-            .AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Information);
+            .AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Information)
+            .AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None); // it would make an activity for every request, beside ours
         builder.WebHost.UseKestrel(kestrel => Configure(kestrel, options));
 
         var services = builder.Services;
@@ -45,7 +46,16 @@ public static class GatewayHost
         services.AddSingleton<IProxyConfigProvider>(snapshots.Yarp);
         services.AddSingleton<IForwarderHttpClientFactory, UpstreamClients>();
         services.AddSingleton<ILoadBalancingPolicy, WeightedLoadBalancing>();
-        services.AddReverseProxy().AddTransforms(transforms => transforms.AddXForwarded(ForwardedTransformActions.Off)); // clients' addresses are not the upstream's business
+        services.AddReverseProxy().AddTransforms(transforms =>
+        {
+            transforms.AddXForwarded(ForwardedTransformActions.Off); // clients' addresses are not the upstream's business
+            transforms.AddRequestTransform(static forward =>
+            {
+                if (forward.HttpContext.Features.Get<GuardedExchange>() is { } exchange)
+                    forward.ProxyRequest.Options.Set(WholeBody.Option, exchange.Forwarded);
+                return default;
+            });
+        });
         services.AddSingleton<ObjectPool<GuardedExchange>>(provider => new DefaultObjectPool<GuardedExchange>(
             new ExchangePolicy(provider.GetRequiredService<TimeProvider>()), maximumRetained: 256));
         services.AddSingleton<RequestRate>();

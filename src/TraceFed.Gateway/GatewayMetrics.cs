@@ -143,6 +143,37 @@ public sealed class GatewayMetrics : IDisposable
         RecordVerdict(figures.Output, "output", endpoint);
     }
 
+    /// <summary>Writes what is known of an exchange on its span: numbers, ids and names, never text.</summary>
+    public void Describe(Activity span, in ExchangeFigures figures, string decisionId)
+    {
+        var model = ModelTag(figures.Model, learn: false);
+        span.DisplayName = Operations[(int)figures.Endpoint] + " " + model;
+        span.SetTag("gen_ai.operation.name", Operations[(int)figures.Endpoint]);
+        span.SetTag("gen_ai.system", Systems[(int)figures.Endpoint]);
+        span.SetTag("gen_ai.request.model", model);
+        if (figures.InputTokens >= 0)
+            span.SetTag("gen_ai.usage.input_tokens", figures.InputTokens);
+        if (figures.OutputTokens >= 0)
+            span.SetTag("gen_ai.usage.output_tokens", figures.OutputTokens);
+        span.SetTag("http.response.status_code", figures.Status);
+        span.SetTag("tracefed.endpoint", EndpointNames[(int)figures.Endpoint]);
+        DescribeVerdict("input", figures.Input);
+        DescribeVerdict("output", figures.Output);
+        if (figures.NotEvaluated)
+            span.SetTag("tracefed.not_evaluated", true);
+        if (figures.Status >= 500)
+            span.SetStatus(ActivityStatusCode.Error);
+
+        void DescribeVerdict(string stage, in Verdict verdict)
+        {
+            span.SetTag("tracefed." + stage + ".action", ActionNames[(int)verdict.Action]);
+            if (verdict.RuleId is null)
+                return;
+            span.SetTag("tracefed." + stage + ".rule", verdict.RuleId);
+            span.SetTag("tracefed.decision", decisionId);
+        }
+    }
+
     /// <summary>A request was refused before any check.</summary>
     /// <param name="reason">A code of ours, such as <c>rate_limit_exceeded</c>; never something a client sent.</param>
     public void Rejected(string reason) => _rejected.Add(1, new KeyValuePair<string, object?>("tracefed.reason", reason));

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Diagnostics;
 using System.Globalization;
 using System.Security.Cryptography;
 using Microsoft.AspNetCore.Builder;
@@ -68,6 +69,7 @@ internal sealed partial class GatewayPipeline(
         // (1) audit scope
         var route = GuardedRoutes.Of(context);
         var exchange = Open();
+        using var span = GatewayTelemetry.StartSpan(context.Request.Headers, route.Endpoint);
         try
         {
             // (2) authentication, (3) limits
@@ -129,7 +131,7 @@ internal sealed partial class GatewayPipeline(
         finally
         {
             // (10) indicators
-            Close(context, exchange);
+            Close(context, exchange, span);
         }
     }
 
@@ -156,7 +158,7 @@ internal sealed partial class GatewayPipeline(
         finally
         {
             body.Release();
-            Close(context, exchange);
+            Close(context, exchange, null);
         }
     }
 
@@ -269,7 +271,7 @@ internal sealed partial class GatewayPipeline(
     }
 
     /// <summary>(10) indicators: counts, ids and durations; never text.</summary>
-    private void Close(HttpContext context, GuardedExchange exchange)
+    private void Close(HttpContext context, GuardedExchange exchange, Activity? span)
     {
         var response = exchange.Response;
         if (response.InputTokens + response.OutputTokens > 0)
@@ -277,7 +279,7 @@ internal sealed partial class GatewayPipeline(
         var ended = time.GetTimestamp();
         if (exchange.IsParsed)
         {
-            metrics.Ended(new()
+            var figures = new ExchangeFigures
             {
                 Endpoint = exchange.Request.Endpoint,
                 Model = exchange.Request.Model,
@@ -293,11 +295,15 @@ internal sealed partial class GatewayPipeline(
                 NotEvaluated = exchange.Request.HasUnevaluatedParts,
                 Input = exchange.InputVerdict,
                 Output = response.Verdict,
-            });
+            };
+            metrics.Ended(figures);
+            if (span is not null)
+                metrics.Describe(span, figures, exchange.DecisionId);
         }
         else
         {
             metrics.Abandoned();
+            span?.SetTag("http.response.status_code", context.Response.StatusCode);
         }
 
         if (exchange.Snapshot.Options.Telemetry.RequestLog)

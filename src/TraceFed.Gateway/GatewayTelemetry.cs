@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
@@ -6,6 +7,7 @@ using OpenTelemetry.Metrics;
 using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
 using TraceFed.Gateway.Configuration;
+using Endpoint = TraceFed.Gateway.Dialects.Endpoint;
 
 namespace TraceFed.Gateway;
 
@@ -34,6 +36,15 @@ public static class GatewayTelemetry
                 .SetSampler(new ParentBasedSampler(new TraceIdRatioBasedSampler(options.TraceSample)))
                 .AddOtlpExporter(otlp => otlp.Endpoint = new Uri(traces)));
         return services;
+    }
+
+    /// <summary>Begins the span of an exchange, as a child of the client's when it sent a <c>traceparent</c>. Null when no collector is set.</summary>
+    internal static Activity? StartSpan(IHeaderDictionary headers, Endpoint? endpoint)
+    {
+        if (endpoint is null || !GatewayMetrics.Activities.HasListeners())
+            return null;
+        ActivityContext.TryParse(headers.TraceParent, headers.TraceState, isRemote: true, out var client);
+        return GatewayMetrics.Activities.StartActivity("exchange", ActivityKind.Server, client);
     }
 
     /// <summary>

@@ -45,6 +45,9 @@ internal sealed class GuardedExchange(TimeProvider time)
 
     public ReadOnlyMemory<byte> Body => _received.WrittenMemory;
 
+    /// <summary>The body that goes upstream.</summary>
+    public ReplayBody Forwarded => _forwarded;
+
     /// <summary>An embedding has no text to judge; everything else is judged when a check runs at the output, or the client asked for scores.</summary>
     public bool NeedsOutputInspection => Request.Endpoint != Endpoint.Embeddings && (Snapshot.Policy.Runs(Stage.Output) || Request.WantsModeration);
 

@@ -12,6 +12,9 @@ internal sealed class ReplayBody : Stream
         _position = 0;
     }
 
+    /// <summary>All of it, wherever the reading stands.</summary>
+    public ReadOnlyMemory<byte> Whole => _body;
+
     public override int Read(Span<byte> buffer)
     {
         var count = Math.Min(buffer.Length, _body.Length - _position);
