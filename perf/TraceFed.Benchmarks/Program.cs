@@ -1,8 +1,9 @@
 using BenchmarkDotNet.Running;
 using TraceFed.Benchmarks;
 
-// A verb names what is measured. With --json: short loops, one figure per line, under a minute. Without: BenchmarkDotNet.
-const string Usage = "usage: checks | parse | stream  [--json | options of BenchmarkDotNet]";
+// A verb names what is measured. With --json: short loops, one figure per line, under a minute. Without: BenchmarkDotNet,
+// but for the kernels a table of the same figures, because a baseline there is another program.
+const string Usage = "usage: checks | parse | stream  [--json | options of BenchmarkDotNet]\n       kernels  [--json]";
 if (args.Length == 0 || args[0] is "--help" or "-h")
 {
     Console.WriteLine(Usage);
@@ -17,6 +18,8 @@ switch (args[0])
         return json ? ShortRun.Print(ParseBenchmarks.Figures) : Run<ParseBenchmarks>();
     case "stream":
         return json ? ShortRun.Print(StreamBenchmarks.Figures) : Run<StreamBenchmarks>();
+    case "kernels":
+        return ShortRun.Print(KernelFigures.All, json);
     default:
         Console.Error.WriteLine(Usage);
         return 2;

@@ -10,10 +10,10 @@ internal static class ShortRun
 {
     private const int Runs = 9;
 
-    /// <summary>Prints figures as lines of JSON; 1 when one of them could not be taken.</summary>
-    public static int Print(Func<IEnumerable<Figure>> take)
+    /// <summary>Prints figures as lines of JSON or as a table; 1 when one of them could not be taken.</summary>
+    public static int Print(Func<IEnumerable<Figure>> take, bool json = true)
     {
-        var writer = new FigureWriter(json: true, Console.Out);
+        var writer = new FigureWriter(json, Console.Out);
         writer.Add(new Figure("host", Environment.ProcessorCount, "cores", null, 1, null, null, string.Create(CultureInfo.InvariantCulture,
             $"{RuntimeInformation.OSDescription}, {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.ProcessArchitecture}; loops in one process")));
         try
@@ -22,6 +22,7 @@ internal static class ShortRun
             {
                 writer.Add(figure);
             }
+            writer.Finish();
             return 0;
         }
         catch (InvalidOperationException e)

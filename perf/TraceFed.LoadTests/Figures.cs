@@ -46,6 +46,16 @@ internal sealed record FigureTarget(string Id, double Must, double Aim, bool Mor
         new("stream.stall_free", 256, 1000, true),
         new("gateway.alloc_bytes", 4096, 1024, false),
         new("gateway.rss_growth", 1.1, 1.0, false),
+        new("kernels.chacha20", 0.6, 0.95, true),
+        new("kernels.mask_add", 0.55, 0.9, true),
+        new("kernels.noise", 30, 60, true),
+        new("kernels.masked_sum", 0.6, 0.9, true),
+        new("kernels.path_scale", 0.6, 0.9, true),
+        new("gpu.mask_add", 0.5, 0.8, true),
+        new("gpu.path_scale", 0.8, 0.93, true),
+        new("gpu.path_directions", 0.6, 0.85, true),
+        new("gpu.mask_count_independence", 1.1, 1.03, false),
+        new("gpu.noise", 0.5, 0.8, true),
     ];
 
     public string Judge(double? value) => value is not { } v ? "not measured"
