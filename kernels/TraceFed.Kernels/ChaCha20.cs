@@ -124,6 +124,15 @@ public static class ChaCha20
         var block = DeviceBlock.Of(keys, row, keys[(long)row * PrgKey.Words + 8] + (uint)index);
         var at = (long)row * rowLength + (long)index * BlockWords;
         var count = rowLength - index * BlockWords;
+        if (count >= BlockWords && rowLength % 4 == 0)
+        {
+            var fours = words.Cast<FourWords>();
+            fours[at / 4] = new FourWords { A = block.X0, B = block.X1, C = block.X2, D = block.X3 };
+            fours[at / 4 + 1] = new FourWords { A = block.X4, B = block.X5, C = block.X6, D = block.X7 };
+            fours[at / 4 + 2] = new FourWords { A = block.X8, B = block.X9, C = block.X10, D = block.X11 };
+            fours[at / 4 + 3] = new FourWords { A = block.X12, B = block.X13, C = block.X14, D = block.X15 };
+            return;
+        }
         Put(words, at, count, 0, block.X0);
         Put(words, at, count, 1, block.X1);
         Put(words, at, count, 2, block.X2);

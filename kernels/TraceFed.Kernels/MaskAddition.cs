@@ -331,7 +331,7 @@ public static class MaskAddition
         }
     }
 
-    private static void Check(ReadOnlySpan<PrgKey> keys, ReadOnlySpan<sbyte> signs, long words)
+    internal static void Check(ReadOnlySpan<PrgKey> keys, ReadOnlySpan<sbyte> signs, long words)
     {
         if (keys.Length != signs.Length)
         {

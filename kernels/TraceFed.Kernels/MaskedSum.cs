@@ -8,7 +8,7 @@ namespace TraceFed.Kernels;
 /// <summary>Adds masked updates as they arrive: sum[d] = Σₖ updates[k, d] mod 2³² or mod 2⁶⁴.</summary>
 /// <remarks>
 /// Rows may come one at a time or many together; four rows are read at once, so that the sum is read and written once for
-/// four. On a device one thread owns one d, so neighbouring threads read neighbouring words. Wrap-around is the ring, not an
+/// four. On a device one thread owns 16 bytes of the sum, so neighbouring threads read neighbouring words. Wrap-around is the ring, not an
 /// overflow. Bytes moved: each update once. Source: Bonawitz et al., CCS 2017, §4.
 /// </remarks>
 public static class MaskedSum
@@ -118,39 +118,71 @@ public static class MaskedSum
         }
     }
 
-    /// <summary>The device's form mod 2³².</summary>
+    /// <summary>The device's form mod 2³²: a thread per 16 bytes of the sum where D is a multiple of four, else per word.</summary>
     /// <param name="updates">(K, D) row-major.</param>
     /// <param name="sum">(D), changed in place.</param>
     internal static void Kernel32(ArrayView<uint> updates, ArrayView<uint> sum)
     {
         var d = DeviceThread.Index;
-        if (d >= sum.Length)
+        if (sum.Length % 4 == 0)
         {
-            return;
+            var fours = sum.Cast<FourWords>();
+            var rows = updates.Cast<FourWords>();
+            if (d < fours.Length)
+            {
+                var four = fours[d];
+                for (var i = d; i < rows.Length; i += fours.Length) // long: K·D may pass 2³¹
+                {
+                    var row = rows[i];
+                    four.A += row.A;
+                    four.B += row.B;
+                    four.C += row.C;
+                    four.D += row.D;
+                }
+                fours[d] = four;
+            }
         }
-        var total = sum[d];
-        for (var i = d; i < updates.Length; i += sum.Length) // long: K·D may pass 2³¹
+        else if (d < sum.Length)
         {
-            total += updates[i];
+            var total = sum[d];
+            for (var i = d; i < updates.Length; i += sum.Length)
+            {
+                total += updates[i];
+            }
+            sum[d] = total;
         }
-        sum[d] = total;
     }
 
-    /// <summary>The device's form mod 2⁶⁴.</summary>
+    /// <summary>The device's form mod 2⁶⁴: a thread per 16 bytes of the sum where D is even, else per word.</summary>
     /// <inheritdoc cref="Kernel32"/>
     internal static void Kernel64(ArrayView<ulong> updates, ArrayView<ulong> sum)
     {
         var d = DeviceThread.Index;
-        if (d >= sum.Length)
+        if (sum.Length % 2 == 0)
         {
-            return;
+            var twos = sum.Cast<TwoWords>();
+            var rows = updates.Cast<TwoWords>();
+            if (d < twos.Length)
+            {
+                var two = twos[d];
+                for (var i = d; i < rows.Length; i += twos.Length)
+                {
+                    var row = rows[i];
+                    two.A += row.A;
+                    two.B += row.B;
+                }
+                twos[d] = two;
+            }
         }
-        var total = sum[d];
-        for (var i = d; i < updates.Length; i += sum.Length)
+        else if (d < sum.Length)
         {
-            total += updates[i];
+            var total = sum[d];
+            for (var i = d; i < updates.Length; i += sum.Length)
+            {
+                total += updates[i];
+            }
+            sum[d] = total;
         }
-        sum[d] = total;
     }
 
     private static int Rows<T>(ReadOnlySpan<T> updates, ReadOnlySpan<T> sum)

@@ -8,12 +8,26 @@ namespace TraceFed.Kernels.Tests;
 /// <summary>Where a kernel runs in a test: the ILGPU CPU accelerator always, and CUDA where the machine has it.</summary>
 internal abstract class TestDevice
 {
-    private static int s_cpuRuns;
+    private static readonly string s_whyNoCuda;
+    private int _runs;
 
-    public static IReadOnlyList<TestDevice> All { get; } = [new CpuDevice()];
+    static TestDevice()
+    {
+        Cuda = CudaDevice.TryOpen(out s_whyNoCuda);
+        All = Cuda is null ? [new CpuDevice()] : [new CpuDevice(), new GpuDevice(Cuda)];
+    }
 
-    /// <summary>Kernel launches on each device so far, for the report at the end.</summary>
-    public static string Report => $"kernel launches: {s_cpuRuns} on the ILGPU CPU accelerator, 0 on CUDA";
+    public static IReadOnlyList<TestDevice> All { get; }
+
+    /// <summary>The machine's CUDA device, or null.</summary>
+    public static CudaDevice? Cuda { get; }
+
+    public static string WhyNoCuda => s_whyNoCuda;
+
+    /// <summary>Kernel launches by tests so far.</summary>
+    public int Runs => _runs;
+
+    public abstract string Name { get; }
 
     /// <summary>Launches a kernel over at least <paramref name="threads"/> threads; arrays go in and come back changed.</summary>
     public void Run(Type owner, string kernel, long threads, int groupSize, params object[] arguments)
@@ -21,6 +35,7 @@ internal abstract class TestDevice
         var method = owner.GetMethod(kernel, BindingFlags.NonPublic | BindingFlags.Public | BindingFlags.Static)!;
         if (threads > 0)
         {
+            Interlocked.Increment(ref _runs);
             Launch(method, (int)((threads + groupSize - 1) / groupSize), groupSize, arguments);
         }
     }
@@ -39,6 +54,8 @@ internal abstract class TestDevice
             _accelerator = context.CreateCPUAccelerator(0);
         }
 
+        public override string Name => "the ILGPU CPU accelerator";
+
         protected override void Launch(MethodInfo kernel, int groups, int groupSize, object[] arguments)
         {
             lock (_one)
@@ -48,7 +65,6 @@ internal abstract class TestDevice
                     loaded = _accelerator.LoadKernel(kernel);
                     _kernels.Add(kernel, loaded);
                 }
-                Interlocked.Increment(ref s_cpuRuns);
                 var buffers = new List<(MemoryBuffer Buffer, Action Back)>();
                 var passed = arguments.Select(argument => argument is Array array ? (object)Upload((dynamic)array, buffers) : argument).ToArray();
                 loaded.Launch(_accelerator.DefaultStream, new KernelConfig(groups, groupSize), passed);
@@ -77,6 +93,33 @@ internal abstract class TestDevice
             }
             ));
             return buffer.View.AsContiguous().SubView(0, array.Length);
+        }
+    }
+
+    /// <summary>CUDA through our own launcher, on the stream that libtorch uses.</summary>
+    private sealed class GpuDevice(CudaDevice cuda) : TestDevice
+    {
+        public override string Name => $"CUDA ({cuda.Description})";
+
+        protected override void Launch(MethodInfo kernel, int groups, int groupSize, object[] arguments)
+        {
+            var buffers = new List<(DeviceMemory Memory, Action Back)>();
+            var passed = arguments.Select(argument => argument is Array array ? (KernelArgument)Upload((dynamic)array, buffers) : (KernelArgument)(dynamic)argument).ToArray();
+            cuda.Kernel(kernel).Launch(0, groups, groupSize, passed);
+            cuda.Synchronize();
+            foreach (var (memory, back) in buffers)
+            {
+                back();
+                memory.Dispose();
+            }
+        }
+
+        private KernelArgument Upload<T>(T[] array, List<(DeviceMemory, Action)> buffers) where T : unmanaged
+        {
+            var memory = cuda.Allocate((long)array.Length * System.Runtime.CompilerServices.Unsafe.SizeOf<T>());
+            cuda.CopyToDevice<T>(array, memory.Value, 0);
+            buffers.Add((memory, () => cuda.CopyToHost<T>(memory.Value, array, 0)));
+            return memory.View<T>(0, array.Length);
         }
     }
 }

@@ -1,13 +1,15 @@
 using System.Collections.Concurrent;
+using System.Reflection;
 using System.Runtime.InteropServices;
-using static TraceFed.Kernels.Interop.CudaDriver;
+using static TraceFed.Kernels.CudaDriver;
 
-namespace TraceFed.Kernels.Interop;
+namespace TraceFed.Kernels;
 
 /// <summary>The first CUDA device of the machine, through its primary context: memory made here and by libtorch is the same memory.</summary>
 public sealed unsafe class CudaDevice : IDisposable
 {
-    private readonly ConcurrentDictionary<PtxKernel, CudaKernel> _kernels = [];
+    private readonly ConcurrentDictionary<MethodInfo, CudaKernel> _kernels = [];
+    private readonly Lock _one = new(); // a kernel is loaded once
     private readonly int _device;
 
     private CudaDevice(int device)
@@ -65,8 +67,20 @@ public sealed unsafe class CudaDevice : IDisposable
     }
 
     /// <summary>A kernel of one of our operations, compiled and loaded once.</summary>
-    internal CudaKernel Kernel(Type owner, string kernel) =>
-        _kernels.GetOrAdd(PtxCompiler.Compile(owner, kernel), static (ptx, context) => new CudaKernel(context, ptx), Context);
+    internal CudaKernel Kernel(Type owner, string kernel) => Kernel(PtxCompiler.Method(owner, kernel));
+
+    /// <inheritdoc cref="Kernel(Type, string)"/>
+    internal CudaKernel Kernel(MethodInfo kernel)
+    {
+        if (_kernels.TryGetValue(kernel, out var known))
+        {
+            return known;
+        }
+        lock (_one)
+        {
+            return _kernels.GetOrAdd(kernel, static (method, context) => new CudaKernel(context, PtxCompiler.Compile(method)), Context);
+        }
+    }
 
     internal DeviceMemory Allocate(long bytes) => new(Context, bytes);
 

@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
-namespace TraceFed.Kernels.Interop;
+namespace TraceFed.Kernels;
 
 /// <summary>The calls of the CUDA driver that we use, by the names its library exports; <see cref="Check"/> every result.</summary>
 /// <remarks>

@@ -1,7 +1,7 @@
 using System.Runtime.InteropServices;
-using static TraceFed.Kernels.Interop.CudaDriver;
+using static TraceFed.Kernels.CudaDriver;
 
-namespace TraceFed.Kernels.Interop;
+namespace TraceFed.Kernels;
 
 /// <summary>The device's primary context, which libtorch and every other runtime user of the process share.</summary>
 internal sealed unsafe class PrimaryContext : SafeHandle

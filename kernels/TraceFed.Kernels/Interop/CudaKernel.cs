@@ -1,6 +1,6 @@
-using static TraceFed.Kernels.Interop.CudaDriver;
+using static TraceFed.Kernels.CudaDriver;
 
-namespace TraceFed.Kernels.Interop;
+namespace TraceFed.Kernels;
 
 /// <summary>A kernel loaded into the primary context: the one launcher of everything we run on CUDA.</summary>
 public sealed unsafe class CudaKernel : IDisposable

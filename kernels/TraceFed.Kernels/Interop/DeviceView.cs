@@ -1,4 +1,4 @@
-namespace TraceFed.Kernels.Interop;
+namespace TraceFed.Kernels;
 
 /// <summary>Elements in device memory that somebody else owns: ours, or a CUDA tensor's data.</summary>
 /// <typeparam name="T">The element.</typeparam>

@@ -1,6 +1,6 @@
 using System.Runtime.InteropServices;
 
-namespace TraceFed.Kernels.Interop;
+namespace TraceFed.Kernels;
 
 /// <summary>One argument of a launch, by value: a view or a number of 4 or 8 bytes.</summary>
 public readonly struct KernelArgument

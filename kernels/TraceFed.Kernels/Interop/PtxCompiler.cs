@@ -6,7 +6,7 @@ using ILGPU.Backends.PTX;
 using ILGPU.Runtime;
 using ILGPU.Runtime.Cuda;
 
-namespace TraceFed.Kernels.Interop;
+namespace TraceFed.Kernels;
 
 /// <summary>Makes PTX of our kernels. Needs no GPU: ILGPU is only the compiler here, <see cref="CudaDevice"/> loads and launches.</summary>
 /// <remarks>
@@ -21,14 +21,14 @@ internal static class PtxCompiler
     private static readonly ConcurrentDictionary<MethodInfo, PtxKernel> s_kernels = [];
     private static PTXBackend? s_backend;
 
-    /// <summary>The PTX of a kernel, made once per process.</summary>
+    /// <summary>A kernel of an operation.</summary>
     /// <param name="owner">The operation's type.</param>
     /// <param name="kernel">Name of its static method: an explicitly grouped kernel of views and numbers.</param>
-    public static PtxKernel Compile(Type owner, string kernel) => Compile(
+    public static MethodInfo Method(Type owner, string kernel) =>
         owner.GetMethod(kernel, BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic)
-        ?? throw new ArgumentException($"{owner.Name} has no kernel {kernel}.", nameof(kernel)));
+        ?? throw new ArgumentException($"{owner.Name} has no kernel {kernel}.", nameof(kernel));
 
-    /// <inheritdoc cref="Compile(Type, string)"/>
+    /// <summary>The PTX of a kernel, made once per process.</summary>
     public static PtxKernel Compile(MethodInfo kernel)
     {
         if (s_kernels.TryGetValue(kernel, out var known))

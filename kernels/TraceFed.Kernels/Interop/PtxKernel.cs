@@ -3,7 +3,7 @@ using System.Reflection;
 using System.Text.RegularExpressions;
 using ILGPU;
 
-namespace TraceFed.Kernels.Interop;
+namespace TraceFed.Kernels;
 
 /// <summary>One parameter in the block of arguments that the driver copies to a launch.</summary>
 /// <param name="Offset">In bytes from the start of the block.</param>

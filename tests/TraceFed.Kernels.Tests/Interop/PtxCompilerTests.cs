@@ -1,6 +1,6 @@
 using System.Reflection;
+using System.Text.RegularExpressions;
 using ILGPU;
-using TraceFed.Kernels.Interop;
 
 namespace TraceFed.Kernels.Tests.Interop;
 
@@ -9,7 +9,7 @@ public class PtxCompilerTests
     /// <summary>Every kernel of the library: static, named Kernel..., of views and numbers.</summary>
     public static TheoryData<string> Kernels => [.. Methods.Keys.Order(StringComparer.Ordinal)];
 
-    private static Dictionary<string, MethodInfo> Methods { get; } = typeof(ChaCha20).Assembly.GetTypes()
+    internal static Dictionary<string, MethodInfo> Methods { get; } = typeof(ChaCha20).Assembly.GetTypes()
         .SelectMany(type => type.GetMethods(BindingFlags.Static | BindingFlags.NonPublic | BindingFlags.Public | BindingFlags.DeclaredOnly))
         .Where(method => method.Name.StartsWith("Kernel", StringComparison.Ordinal) && !method.ContainsGenericParameters
             && method.GetParameters().Any(parameter => parameter.ParameterType.IsGenericType && parameter.ParameterType.GetGenericTypeDefinition() == typeof(ArrayView<>)))
@@ -23,10 +23,20 @@ public class PtxCompilerTests
     public void A_kernel_becomes_PTX_for_sm_80_without_local_memory(string kernel)
     {
         var ptx = PtxCompiler.Compile(Methods[kernel]);
-        if (Environment.GetEnvironmentVariable("PTX_DUMP") is { } dump) { File.WriteAllText(Path.Combine(dump, kernel + ".ptx"), ptx.Assembly); }
         Assert.Contains(".target sm_80", ptx.Assembly, StringComparison.Ordinal);
         Assert.Contains($".visible .entry {ptx.Name}(", ptx.Assembly, StringComparison.Ordinal);
         Assert.DoesNotContain(".local", ptx.Assembly, StringComparison.Ordinal);
         Assert.DoesNotContain(".f64", ptx.Assembly, StringComparison.Ordinal);
+    }
+
+    [Theory] // the memory-bound ones; the others read a key and compute
+    [InlineData(typeof(ChaCha20), nameof(ChaCha20.Kernel), 0, 4)]
+    [InlineData(typeof(MaskedSum), nameof(MaskedSum.Kernel32), 2, 1)]
+    [InlineData(typeof(MaskedSum), nameof(MaskedSum.Kernel64), 2, 1)]
+    public void Hot_paths_move_16_bytes_at_a_time(Type owner, string kernel, int loads, int stores)
+    {
+        var ptx = PtxCompiler.Compile(PtxCompiler.Method(owner, kernel)).Assembly;
+        Assert.Equal(loads, Regex.Count(ptx, @"ld\.global\.v(4\.b32|2\.b64)"));
+        Assert.Equal(stores, Regex.Count(ptx, @"st\.global\.v(4\.b32|2\.b64)"));
     }
 }
