@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using TraceFed.Safety.Classifiers;
+using TraceFed.Safety.Factual;
 using TraceFed.Safety.Recognition;
 
 namespace TraceFed.Safety;
@@ -11,11 +12,12 @@ namespace TraceFed.Safety;
 /// <summary>Compiled, immutable checks of one policy version. A request pins one and never sees two.</summary>
 public sealed class PolicySnapshot
 {
-    internal const int Toxicity = 0, Adversarial = 1, Pii = 2, SecretsCheck = 3, FirstList = 4;
+    internal const int Toxicity = 0, Adversarial = 1, Pii = 2, SecretsCheck = 3, FactualCheck = 4, FirstList = 5;
 
-    private PolicySnapshot(string version, CompiledCheck[] checks, PatternSet[] patterns, TermMatcher? terms)
+    private PolicySnapshot(string version, CompiledCheck[] checks, PatternSet[] patterns, TermMatcher? terms, FactualPolicy factual)
     {
         Version = version;
+        Factual = factual;
         CompiledChecks = checks;
         Patterns = patterns;
         Terms = terms;
@@ -33,6 +35,9 @@ public sealed class PolicySnapshot
         rules.AddRange(PersonalData.Rules.Select(r => new RuleName(Pii, r)));
         FirstSecretRule = rules.Count;
         rules.AddRange(Secrets.Rules.Select(r => new RuleName(SecretsCheck, r)));
+        FirstFactualRule = rules.Count;
+        rules.Add(new(FactualCheck, "factual.contradicted"));
+        rules.Add(new(FactualCheck, "factual.not_found"));
         FirstListRule = rules.Count;
         for (var i = FirstList; i < checks.Length; i++)
         {
@@ -55,6 +60,7 @@ public sealed class PolicySnapshot
             new("adversarial", options.Adversarial, "[ADVERSARIAL]"),
             new("pii", options.Pii, "[PII]"),
             new("secrets", options.Secrets, "[SECRET]"),
+            new("factual", options.Factual, "[UNSUPPORTED]"),
         };
         var patterns = new List<PatternSet>();
         foreach (var list in options.Terms)
@@ -64,7 +70,8 @@ public sealed class PolicySnapshot
         }
 
         var terms = TermMatcher.Compile([.. options.Terms.Select(t => t.Terms)]);
-        return new PolicySnapshot(VersionOf(options), [.. checks], [.. patterns], terms);
+        var factual = new FactualPolicy(options.Factual.NotFound, options.Factual.MaxContextBytes, options.Factual.Facts is { } facts && options.Factual.Output.Action != CheckAction.Off ? FactSets.Open(facts) : null);
+        return new PolicySnapshot(VersionOf(options), [.. checks], [.. patterns], terms, factual);
     }
 
     /// <summary>What in the options cannot be compiled, one line each, naming the key; empty when all is well. Never quotes a term.</summary>
@@ -72,11 +79,20 @@ public sealed class PolicySnapshot
     {
         ArgumentNullException.ThrowIfNull(options);
         var problems = new List<string>();
-        var ids = new HashSet<string>(["toxicity", "adversarial", "pii", "secrets"], StringComparer.Ordinal);
+        var ids = new HashSet<string>(["toxicity", "adversarial", "pii", "secrets", "factual"], StringComparer.Ordinal);
         Stages(options.Toxicity, "safety.toxicity");
         Stages(options.Adversarial, "safety.adversarial");
         Stages(options.Pii, "safety.pii");
         Stages(options.Secrets, "safety.secrets");
+        Stages(options.Factual, "safety.factual");
+        if (options.Factual.Input.Action != CheckAction.Off)
+            problems.Add("safety.factual.input.action: facts are checked in answers only; use output.");
+        if (options.Factual.NotFound is not (CheckAction.Off or CheckAction.Observe or CheckAction.Block))
+            problems.Add("safety.factual.notFound: off, observe or block is expected.");
+        if (options.Factual.MaxContextBytes is < 1024 or > 4 * 1024 * 1024)
+            problems.Add("safety.factual.maxContextBytes: 1024 to 4194304 is expected.");
+        if (options.Factual.Facts is { } facts && FactSets.Problem(facts) is { } unusable)
+            problems.Add($"safety.factual.facts: {unusable}");
         for (var i = 0; i < options.Terms.Count; i++)
         {
             var list = options.Terms[i];
@@ -145,7 +161,18 @@ public sealed class PolicySnapshot
     internal ImmutableArray<RuleName> Rules { get; }
     internal int FirstPiiRule { get; }
     internal int FirstSecretRule { get; }
+    internal int FirstFactualRule { get; }
     internal int FirstListRule { get; }
+
+    /// <summary>Settings of the factual check.</summary>
+    internal FactualPolicy Factual { get; }
+
+    /// <summary>The factual check runs on answers, on at least some requests, so their context should be kept.</summary>
+    public bool ChecksFacts => CompiledChecks[FactualCheck].Rules[(int)Stage.Output] is { Action: not CheckAction.Off, Sample: > 0 };
+
+    /// <summary>Most bytes of evidence of one request.</summary>
+    public int MaxContextBytes => Factual.MaxContextBytes;
+
     internal LinearModel Model { get; } = LinearModel.Embedded;
 
     /// <summary>At least one check runs at this stage.</summary>
@@ -167,6 +194,10 @@ public sealed class PolicySnapshot
             Check("adversarial", options.Adversarial);
             Check("pii", options.Pii);
             Check("secrets", options.Secrets);
+            Check("factual", options.Factual);
+            json.WriteNumberValue((int)options.Factual.NotFound);
+            json.WriteNumberValue(options.Factual.MaxContextBytes);
+            json.WriteStringValue(options.Factual.Facts is { } facts ? FactSets.StampOf(facts) : null);
             foreach (var list in options.Terms)
             {
                 Check(list.Id, list);
@@ -215,6 +246,11 @@ public sealed class PolicySnapshot
         public readonly float Threshold = (float)rule.Threshold;
         public readonly double Sample = rule.Sample;
     }
+
+    /// <param name="NotFound">What happens to a claim that nothing supports and nothing contradicts.</param>
+    /// <param name="MaxContextBytes">Most bytes of evidence.</param>
+    /// <param name="Facts">The reference set, or null.</param>
+    internal sealed record FactualPolicy(CheckAction NotFound, int MaxContextBytes, FactSet? Facts);
 
     internal sealed record PatternSet(Regex[] Patterns);
 

@@ -44,6 +44,20 @@ public sealed class TermListOptions : CheckOptions
     public IList<string> Patterns { get; } = [];
 }
 
+/// <summary>Answers against the request's own context and a reference set.</summary>
+public sealed class FactualOptions : CheckOptions
+{
+    /// <summary>What happens when nothing says so and nothing says otherwise: <c>off</c>, <c>observe</c> or <c>block</c>. Default <c>observe</c>: most true sentences are in no reference.</summary>
+    public CheckAction NotFound { get; set; } = CheckAction.Observe;
+
+    /// <summary>Reference set made by <c>tracefed facts import</c>. Default none: only the request's own context.</summary>
+    public string? Facts { get; set; }
+
+    /// <summary>Most bytes of a request's messages and tool results that are evidence, 1 KiB to 4 MiB; the newest count. Default 256 KiB.</summary>
+    [Range(1024, 4 * 1024 * 1024)]
+    public int MaxContextBytes { get; set; } = 256 * 1024;
+}
+
 /// <summary>The safety engine's settings (section <c>safety</c>).</summary>
 public sealed class SafetyOptions
 {
@@ -55,5 +69,12 @@ public sealed class SafetyOptions
 
     public CheckOptions Pii { get; set; } = new() { Input = new() { Action = CheckAction.Observe }, Output = new() { Action = CheckAction.Observe } };
     public CheckOptions Secrets { get; set; } = new() { Input = new() { Action = CheckAction.Redact }, Output = new() { Action = CheckAction.Redact } };
+
+    /// <summary>
+    /// Sentences of an answer that the request's context or the reference set contradict. Default off: a small model finds few of the errors of a
+    /// free answer and flags some true ones, so it is for operators who bring documents or a reference set and have looked at what it finds.
+    /// </summary>
+    public FactualOptions Factual { get; set; } = new() { Input = new() { Action = CheckAction.Off, Threshold = 0.55 }, Output = new() { Action = CheckAction.Off, Threshold = 0.55 } };
+
     public IList<TermListOptions> Terms { get; } = [];
 }

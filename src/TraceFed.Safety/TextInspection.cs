@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using TraceFed.Safety.Classifiers;
 using TraceFed.Safety.Decoding;
+using TraceFed.Safety.Factual;
 using TraceFed.Safety.Normalisation;
 using TraceFed.Safety.Recognition;
 
@@ -65,6 +66,10 @@ public sealed class TextInspection
     private TextEdit[] _edits = new TextEdit[16];
     private int _editCount;
 
+    private FactualCheck? _factual; // made when a policy first asks for it
+    private FactualEvidence? _evidence;
+    private bool _isAnswer;
+
     // Carried from segment to segment of one text.
     private TextRole _role;
     private ClassifierState _classifier;
@@ -85,7 +90,8 @@ public sealed class TextInspection
     /// <param name="policy">The snapshot; one request uses one.</param>
     /// <param name="stage">Input or output.</param>
     /// <param name="seed">Per-request random number that decides which sampled checks run.</param>
-    public void Reset(PolicySnapshot policy, Stage stage, ulong seed)
+    /// <param name="evidence">What answers are checked against besides the policy's reference set; not changed here, and not while texts are judged.</param>
+    public void Reset(PolicySnapshot policy, Stage stage, ulong seed, FactualEvidence? evidence = null)
     {
         ArgumentNullException.ThrowIfNull(policy);
         if (!ReferenceEquals(policy, _policy))
@@ -98,6 +104,7 @@ public sealed class TextInspection
         }
 
         _stage = stage;
+        _evidence = evidence;
         _anyRuns = _listsRun = _patternsRun = false;
         for (var i = 0; i < _runs.Length; i++)
         {
@@ -112,17 +119,23 @@ public sealed class TextInspection
         }
 
         _modelRuns = _runs[PolicySnapshot.Toxicity] || _runs[PolicySnapshot.Adversarial];
+        if (_runs[PolicySnapshot.FactualCheck])
+            _factual ??= new FactualCheck();
         _findingOf.AsSpan().Fill(-1);
         _findingCount = 0;
         _scores.AsSpan().Clear();
         Action = CheckAction.Off;
+        Claims = default;
         Begin(TextRole.User);
     }
 
     /// <summary>Starts a new text.</summary>
-    public void Begin(TextRole role)
+    /// <param name="role">Who wrote it.</param>
+    /// <param name="isAnswer">It makes statements to a reader, so its facts are checked; arguments of a tool call do not.</param>
+    public void Begin(TextRole role, bool isAnswer = true)
     {
         _role = role;
+        _isAnswer = isAnswer;
         _pendingBytes = _scanned = 0;
         _editCount = 0;
         ClearedBytes = 0;
@@ -213,6 +226,9 @@ public sealed class TextInspection
     /// <summary>Highest score of each category since <see cref="Reset"/>, indexed as <see cref="PolicySnapshot.Categories"/>; filled for every check that ran, flagged or not.</summary>
     public ReadOnlySpan<float> Scores => _scores;
 
+    /// <summary>Claims of the factual check since <see cref="Reset"/>.</summary>
+    public FactualTally Claims { get; private set; }
+
     /// <summary>The strongest action among <see cref="Findings"/>.</summary>
     public CheckAction Action { get; private set; }
 
@@ -281,6 +297,8 @@ public sealed class TextInspection
             Classify(lower, ref _classifier, ref _latinClassifier, ref _foreign, segment.Length);
         }
 
+        if (_runs[PolicySnapshot.FactualCheck] && _isAnswer && segment.Length > 0)
+            CheckFacts(segment);
         if (_verdict == CheckAction.Block)
         {
             IsBlocked = true;
@@ -630,10 +648,28 @@ public sealed class TextInspection
         }
     }
 
+    /// <summary>A segment is about a sentence; it is checked as one claim.</summary>
+    private void CheckFacts(ReadOnlySpan<byte> segment)
+    {
+        var check = _policy.CompiledChecks[PolicySnapshot.FactualCheck];
+        var result = _factual!.Judge(segment, _evidence, _policy.Factual.Facts, check.Rules[(int)_stage].Threshold);
+        Claims = Claims.And(result.Verdict);
+        ref var score = ref _scores[_policy.Model.Categories.Length + PolicySnapshot.FactualCheck - PolicySnapshot.Pii];
+        var highest = Math.Max(score, result.Score);
+        if (result.Verdict == FactualVerdict.Contradicted)
+            Fire(PolicySnapshot.FactualCheck, _policy.FirstFactualRule, result.Score, 0, segment.Length, check.Placeholder);
+        else if (result.Verdict == FactualVerdict.NotFound && _policy.Factual.NotFound != CheckAction.Off)
+            Fire(PolicySnapshot.FactualCheck, _policy.FirstFactualRule + 1, result.Score, 0, segment.Length, check.Placeholder, _policy.Factual.NotFound);
+        score = highest;
+    }
+
     /// <summary>Takes note of a finding in the segment's bytes [start, end).</summary>
-    private void Fire(int check, int rule, float score, int start, int end, byte[] placeholder)
+    /// <param name="most">The strongest action that this rule may take, whatever its check would.</param>
+    private void Fire(int check, int rule, float score, int start, int end, byte[] placeholder, CheckAction most = CheckAction.Block)
     {
         var action = _policy.CompiledChecks[check].Rules[(int)_stage].Action;
+        if (action > most)
+            action = most;
         ref var index = ref _findingOf[rule];
         if (index < 0)
         {
