@@ -4,6 +4,7 @@ using System.IO.Pipelines;
 using System.Text.Json;
 using TraceFed.Gateway.Configuration;
 using TraceFed.Safety;
+using TraceFed.Safety.Factual;
 
 namespace TraceFed;
 
@@ -12,7 +13,7 @@ internal static class CheckCommand
 {
     public static Command Create()
     {
-        var files = new Argument<string[]>("files") { Description = "JSONL files; none or - reads standard input. Fields: text, and optionally id and role (system, user, assistant, tool).", Arity = ArgumentArity.ZeroOrMore, DefaultValueFactory = _ => [] };
+        var files = new Argument<string[]>("files") { Description = "JSONL files; none or - reads standard input. Fields: text, and optionally id and role (system, user, assistant, tool); for the factual check also context (a string or several), question, and claim (then text is its context).", Arity = ArgumentArity.ZeroOrMore, DefaultValueFactory = _ => [] };
         files.Validators.Add(result =>
         {
             // Optional files would swallow a mistyped option.
@@ -23,6 +24,7 @@ internal static class CheckCommand
         var stageName = new Option<string>("--stage") { Description = "Judge as what goes to a model (input) or what comes from it (output).", DefaultValueFactory = _ => "input" };
         stageName.AcceptOnlyFromAmong("input", "output");
         var config = new Option<string?>("--config", "-c") { Description = "Settings file, for its safety section.", HelpName = "file" };
+        var facts = new Option<string?>("--facts") { Description = "Reference set for the factual check, made by `tracefed facts import`.", HelpName = "file" };
         var checks = new Option<string[]>("--check") { Description = "Run only this check, also where the settings have it off. May be repeated.", HelpName = "id", DefaultValueFactory = _ => [] };
         var maxLine = new Option<int>("--max-line-bytes") { Description = "Longest line, in bytes; longer is reported and skipped.", HelpName = "n", DefaultValueFactory = _ => 16 * 1024 * 1024 };
         maxLine.Validators.Add(result =>
@@ -30,18 +32,21 @@ internal static class CheckCommand
             if (result.GetValueOrDefault<int>() is < 1024 or > 256 * 1024 * 1024)
                 result.AddError("--max-line-bytes: must be between 1024 and 268435456.");
         });
-        var command = new Command("check", "Judge texts as the gateway would, without a model.") { files, stageName, config, checks, maxLine };
+        var command = new Command("check", "Judge texts as the gateway would, without a model.") { files, stageName, config, checks, facts, maxLine };
         Examples.Of(command,
             """printf '{"id":"1","text":"hello"}\n' | tracefed check --stage input""",
             "tracefed check --stage output answers.jsonl",
-            "tracefed check --check pii --check secrets prompts.jsonl");
+            "tracefed check --check pii --check secrets prompts.jsonl",
+            """printf '{"text":"It is 324 m high.","context":"The tower is 330 m high."}\n' | tracefed check --check factual""");
         command.SetAction(async (parsed, cancellation) =>
         {
             var error = parsed.InvocationConfiguration.Error;
-            var stage = parsed.GetValue(stageName) == "output" ? Stage.Output : Stage.Input;
+            // Facts are checked in answers only.
+            var stage = parsed.GetValue(stageName) == "output" || parsed.GetValue(checks) is ["factual"] ? Stage.Output : Stage.Input;
             var loaded = GatewayConfiguration.ForProcess(parsed.GetValue(config), new Dictionary<string, string>()).Load(needsUpstream: false);
             if (loaded.Options is not { } options)
                 return Settings.Print(loaded.Errors, error);
+            options.Safety.Factual.Facts = parsed.GetValue(facts) ?? options.Safety.Factual.Facts;
             if (parsed.GetValue(checks) is { Length: > 0 } only && SelectChecks(options.Safety, stage, only) is { } unknown)
                 return Settings.Print([unknown], error);
             PolicySnapshot policy;
@@ -105,12 +110,17 @@ internal static class CheckCommand
 internal sealed class CheckLines(PolicySnapshot policy, Stage stage, int maxLineBytes)
 {
     private static readonly JsonWriterOptions Compact = new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
+    private static readonly string[] Verdicts = ["not_checked", "supported", "contradicted", "not_found"];
     private static readonly string[] Actions = ["allow", "observe", "redact", "sanitise", "block"];
 
     private readonly TextInspection _inspection = new();
     private readonly (JsonEncodedText Name, int Index)[] _categories =
         [.. policy.Categories.Select((c, i) => (Name: c, Index: i)).Where(c => Runs(policy, stage, c.Name)).Select(c => (JsonEncodedText.Encode(c.Name), c.Index))];
+    private readonly FactualEvidence _evidence = new() { MaxBytes = policy.MaxContextBytes };
+    private readonly bool _readsEvidence = stage == Stage.Output && policy.ChecksFacts;
     private byte[] _text = new byte[4096];
+    private byte[] _claim = [];
+    private byte[] _passage = [];
 
     /// <summary>Reads JSONL to its end. Results leave as soon as no further complete line is at hand, so a pipe sees them at once.</summary>
     public async Task JudgeAsync(Stream input, PipeWriter output, CancellationToken cancellation)
@@ -196,15 +206,18 @@ internal sealed class CheckLines(PolicySnapshot policy, Stage stage, int maxLine
         ReadOnlySequence<byte> id = default;
         try
         {
-            if (!Read(line, ref id, out var role, out var length, out var problem))
+            _evidence.Clear();
+            if (!Read(line, ref id, out var role, out var length, out var claim, out var problem))
             {
                 if (problem is not null)
                     WriteError(json, number, id, problem);
                 return;
             }
-            _inspection.Reset(policy, stage, seed: (ulong)number);
+            if (claim >= 0)
+                _evidence.Add(_text.AsSpan(0, length));
+            _inspection.Reset(policy, stage, seed: (ulong)number, _evidence);
             _inspection.Begin(role);
-            _inspection.Append(_text.AsSpan(0, length));
+            _inspection.Append(claim >= 0 ? _claim.AsSpan(0, claim) : _text.AsSpan(0, length));
             _inspection.Complete();
             WriteVerdict(json, id);
         }
@@ -216,10 +229,10 @@ internal sealed class CheckLines(PolicySnapshot policy, Stage stage, int maxLine
     }
 
     /// <returns>False for a line with nothing to judge: blank (no problem), or wrong (a problem).</returns>
-    private bool Read(in ReadOnlySequence<byte> line, ref ReadOnlySequence<byte> id, out TextRole role, out int length, out string? problem)
+    private bool Read(in ReadOnlySequence<byte> line, ref ReadOnlySequence<byte> id, out TextRole role, out int length, out int claim, out string? problem)
     {
         role = stage == Stage.Input ? TextRole.User : TextRole.Assistant;
-        length = -1;
+        length = claim = -1;
         problem = null;
         if (IsBlank(line))
             return false;
@@ -235,14 +248,17 @@ internal sealed class CheckLines(PolicySnapshot policy, Stage stage, int maxLine
             var isText = reader.ValueTextEquals("text"u8);
             var isId = !isText && reader.ValueTextEquals("id"u8);
             var isRole = !isText && !isId && reader.ValueTextEquals("role"u8);
+            // Known only where the factual check runs: for others they are fields like any unknown one.
+            var isQuestion = _readsEvidence && reader.ValueTextEquals("question"u8);
+            var isContext = isQuestion || (_readsEvidence && reader.ValueTextEquals("context"u8));
+            var isClaim = _readsEvidence && reader.ValueTextEquals("claim"u8);
             reader.Read();
             if (isText && reader.TokenType == JsonTokenType.String)
-            {
-                var most = reader.HasValueSequence ? (int)reader.ValueSequence.Length : reader.ValueSpan.Length;
-                if (_text.Length < most)
-                    _text = new byte[Math.Max(most, Math.Min(maxLineBytes, _text.Length * 2))];
-                length = reader.CopyString(_text);
-            }
+                length = Copy(ref reader, ref _text);
+            else if (isClaim && reader.TokenType == JsonTokenType.String)
+                claim = Copy(ref reader, ref _claim);
+            else if (isContext && reader.TokenType is JsonTokenType.String or JsonTokenType.StartArray)
+                ReadContext(ref reader, isQuestion);
             else if (isId && reader.TokenType is JsonTokenType.String or JsonTokenType.Number)
             {
                 if (reader.TokenType == JsonTokenType.String)
@@ -269,9 +285,36 @@ internal sealed class CheckLines(PolicySnapshot policy, Stage stage, int maxLine
             }
         }
         reader.Read(); // throws on anything behind the object
+        if (length < 0 && claim >= 0)
+            length = 0; // a claim and its context need no text
         if (length < 0)
             problem ??= "has no text field that is a string";
         return problem is null;
+    }
+
+    private int Copy(ref Utf8JsonReader reader, ref byte[] buffer)
+    {
+        var most = reader.HasValueSequence ? (int)reader.ValueSequence.Length : reader.ValueSpan.Length;
+        if (buffer.Length < most)
+            buffer = new byte[Math.Max(most, Math.Min(maxLineBytes, buffer.Length * 2))];
+        return reader.CopyString(buffer);
+    }
+
+    private void ReadContext(ref Utf8JsonReader reader, bool isQuestion)
+    {
+        var end = reader.TokenType == JsonTokenType.StartArray ? reader.CurrentDepth : -1;
+        do
+        {
+            if (reader.TokenType != JsonTokenType.String)
+                continue;
+            var length = Copy(ref reader, ref _passage);
+            var passage = _passage.AsSpan(0, length);
+            if (isQuestion)
+                _evidence.AddMessage(passage);
+            else
+                _evidence.Add(passage);
+        }
+        while (end >= 0 && reader.Read() && (reader.TokenType != JsonTokenType.EndArray || reader.CurrentDepth > end));
     }
 
     private static bool IsBlank(in ReadOnlySequence<byte> line)
@@ -293,6 +336,8 @@ internal sealed class CheckLines(PolicySnapshot policy, Stage stage, int maxLine
         foreach (var (name, index) in _categories)
             json.WriteNumber(name, Math.Round((decimal)scores[index], 4));
         json.WriteEndObject();
+        if (_readsEvidence)
+            json.WriteString("verdict"u8, Verdicts[(int)_inspection.Claims.Verdict]);
         json.WriteStartArray("rules"u8);
         foreach (var finding in _inspection.Findings)
             json.WriteStringValue(finding.RuleId);

@@ -17,7 +17,7 @@ internal static class EvalCommand
         var suite = new Option<string>("--suite") { Description = "Folder of the labelled data.", HelpName = "folder", DefaultValueFactory = _ => "../shared/data" };
         var json = new Option<bool>("--json") { Description = "One JSON object per line and nothing else." };
         var check = new Option<string?>("--check") { Description = "Only this check.", HelpName = "id" };
-        check.AcceptOnlyFromAmong("toxicity", "adversarial");
+        check.AcceptOnlyFromAmong("toxicity", "adversarial", "factual");
         var command = new Command("eval", "Measure the checks on labelled data.") { suite, json, check };
         Examples.Of(command, "tracefed eval --suite ../shared/data --json");
         command.SetAction(parsed =>
@@ -33,10 +33,12 @@ internal static class EvalCommand
             AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) }).Progress().Start(progress =>
             {
                 var only = parsed.GetValue(check);
-                if (only != "adversarial")
+                if (only is null or "toxicity")
                     run.Toxicity(progress.AddTask("toxicity", maxValue: 1));
-                if (only != "toxicity")
+                if (only is null or "adversarial")
                     run.Adversarial(progress.AddTask("adversarial", maxValue: 1));
+                if (only is null or "factual")
+                    EvalFactual.Run(folder, figures, progress.AddTask("factual", maxValue: 1));
             });
             Print(figures, parsed.GetValue(json), parsed.InvocationConfiguration.Output);
             return 0;

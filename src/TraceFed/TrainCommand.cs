@@ -18,7 +18,7 @@ internal static class TrainCommand
         var output = new Option<string>("--output") { Description = "Where to write the weights", DefaultValueFactory = _ => "src/TraceFed.Safety/Classifiers/LinearModel.br" };
         var passes = new Option<int>("--passes") { Description = "Passes over the data", DefaultValueFactory = _ => 8 };
         var strict = new Option<bool>("--strict-licence") { Description = "Leave out share-alike sources" };
-        var command = new Command("train", "Train the toxicity and adversarial classifier from labelled data") { suite, output, passes, strict };
+        var command = new Command("train", "Train the toxicity and adversarial classifier from labelled data") { suite, output, passes, strict, TrainFactual.Create() };
         command.SetAction(parsed =>
         {
             var folder = parsed.GetValue(suite)!;

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using System.Text.RegularExpressions;
 
 namespace TraceFed;
@@ -255,7 +254,7 @@ internal sealed partial class TrainFactualPairs
         return true;
     }
 
-    private bool SwapRoles(List<string> words)
+    private static bool SwapRoles(List<string> words)
     {
         var names = Enumerable.Range(0, words.Count).Where(i => IsName(words[i]) || (i > 0 && IsContent(words[i]) && words[i - 1].ToLowerInvariant() is "the" or "a" or "an")).ToArray();
         if (names.Length < 2)
