@@ -68,7 +68,6 @@ public sealed class TextInspection
 
     private FactualCheck? _factual; // made when a policy first asks for it
     private FactualEvidence? _evidence;
-    private bool _isAnswer;
 
     // Carried from segment to segment of one text.
     private TextRole _role;
@@ -130,12 +129,9 @@ public sealed class TextInspection
     }
 
     /// <summary>Starts a new text.</summary>
-    /// <param name="role">Who wrote it.</param>
-    /// <param name="isAnswer">It makes statements to a reader, so its facts are checked; arguments of a tool call do not.</param>
-    public void Begin(TextRole role, bool isAnswer = true)
+    public void Begin(TextRole role)
     {
         _role = role;
-        _isAnswer = isAnswer;
         _pendingBytes = _scanned = 0;
         _editCount = 0;
         ClearedBytes = 0;
@@ -297,7 +293,7 @@ public sealed class TextInspection
             Classify(lower, ref _classifier, ref _latinClassifier, ref _foreign, segment.Length);
         }
 
-        if (_runs[PolicySnapshot.FactualCheck] && _isAnswer && segment.Length > 0)
+        if (_runs[PolicySnapshot.FactualCheck] && segment.Length > 0)
             CheckFacts(segment);
         if (_verdict == CheckAction.Block)
         {

@@ -310,7 +310,7 @@ internal sealed class CheckLines(PolicySnapshot policy, Stage stage, int maxLine
             var length = Copy(ref reader, ref _passage);
             var passage = _passage.AsSpan(0, length);
             if (isQuestion)
-                _evidence.AddMessage(passage);
+                _evidence.AddMessage(passage, isQuestion: true);
             else
                 _evidence.Add(passage);
         }

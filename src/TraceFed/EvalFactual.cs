@@ -94,7 +94,7 @@ internal static class EvalFactual
             if (row.TryGetProperty("context", out var context))
                 evidence.Add(Encoding.UTF8.GetBytes(context.GetString()!));
             if (row.TryGetProperty("question", out var question))
-                evidence.AddMessage(Encoding.UTF8.GetBytes(question.GetString()!));
+                evidence.AddMessage(Encoding.UTF8.GetBytes(question.GetString()!), isQuestion: true);
             inspection.Reset(policy, Stage.Output, 0, evidence);
             inspection.Begin(TextRole.Assistant);
             inspection.Append(Encoding.UTF8.GetBytes(row.GetProperty("text").GetString()!));

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Runtime.InteropServices;
 using TraceFed.Safety;
+using TraceFed.Safety.Factual;
 
 namespace TraceFed.Gateway.Dialects;
 
@@ -45,6 +46,33 @@ public sealed partial class GuardedRequest
         if (!verdict.Blocks && (_edits.Count > 0 || _moderationEnd > 0)) Rewrite(rewritten);
         return verdict;
     }
+
+    private FactualEvidence? _evidence;
+
+    /// <summary>
+    /// What the request says about the world, for the factual check: tool results, documents and longer messages, the newest first, up to
+    /// <paramref name="maxBytes"/>; what the model said before is no evidence.
+    /// </summary>
+    internal FactualEvidence Evidence(int maxBytes)
+    {
+        _evidence ??= new FactualEvidence();
+        _evidence.Clear();
+        _evidence.MaxBytes = maxBytes;
+        var carriers = CollectionsMarshal.AsSpan(_carriers);
+        carriers.Sort();
+        var asked = false;
+        for (var i = carriers.Length - 1; i >= 0 && !_evidence.IsTruncated; i--)
+        {
+            if (carriers[i].Raw || carriers[i].Role == TextRole.Assistant) continue;
+            if (carriers[i].Role == TextRole.Tool) { _evidence.Add(Decode(carriers[i])); continue; }
+            _evidence.AddMessage(Decode(carriers[i]), isQuestion: !asked && carriers[i].Role == TextRole.User);
+            asked |= carriers[i].Role == TextRole.User;
+        }
+        return _evidence;
+    }
+
+    /// <summary>Wipes the copy of the request's text that <see cref="Evidence"/> made.</summary>
+    internal void ForgetEvidence() => _evidence?.Clear();
 
     private void JudgeCarriers(TextInspection inspection)
     {

@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using System.Text.Json;
 using System.Text.Unicode;
 using TraceFed.Safety;
+using TraceFed.Safety.Factual;
 
 namespace TraceFed.Gateway.Dialects;
 
@@ -60,6 +61,7 @@ public sealed partial class ResponseInspector
     private PolicySnapshot _policy = null!;
     private ResponseFraming _framing;
     private ulong _seed;
+    private FactualEvidence? _evidence;
     private int _maxHeldBytes, _frameHead, _releasedTo;
     private bool _gate, _holdAll, _draining, _raw, _judge, _ignoreRest, _overflow;
 
@@ -74,6 +76,7 @@ public sealed partial class ResponseInspector
         _seed = seed;
         _maxHeldBytes = maxHeldBytes;
         _judge = policy.Runs(Stage.Output) && request.Endpoint != Endpoint.Embeddings;
+        _evidence = _judge && policy.ChecksFacts ? request.Evidence(policy.MaxContextBytes) : null;
         var blockOnFlag = _judge && request.OutputModeration == ModerationMode.Block;
         _gate = _judge && (blockOnFlag || policy.Acts(Stage.Output) && release != ReleasePolicy.Observe);
         _holdAll = _gate && (blockOnFlag || release == ReleasePolicy.HoldAll);
@@ -327,7 +330,7 @@ public sealed partial class ResponseInspector
         channel.Completed = false;
         channel.Held = 0;
         channel.Inspection = _inspections.TryPop(out var inspection) ? inspection : new TextInspection();
-        channel.Inspection.Reset(_policy, Stage.Output, _seed);
+        channel.Inspection.Reset(_policy, Stage.Output, _seed, _evidence);
         channel.Inspection.Begin(TextRole.Assistant);
         _channels.Add(channel);
         return channel;

@@ -70,6 +70,7 @@ internal sealed class GuardedExchange(TimeProvider time)
         _received.Release();
         _rewritten.Release();
         _forwarded.Reset(default);
+        Request.ForgetEvidence();
         Snapshot = null!;
         Identity = null!;
         Upstream = null;

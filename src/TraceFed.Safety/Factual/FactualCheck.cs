@@ -61,8 +61,8 @@ public sealed class FactualCheck
     /// <param name="threshold">Score from which a claim is not supported.</param>
     public FactualResult Judge(ReadOnlySpan<byte> claim, FactualEvidence? evidence, FactSet? facts, float threshold)
     {
-        claim = claim.TrimEnd(" \t\r\n"u8);
-        if (claim.EndsWith("?"u8))
+        claim = claim.Trim(" \t\r\n"u8);
+        if (claim.EndsWith("?"u8) || !IsProse(claim))
             return default;
         var result = default(FactualResult);
         if (facts is not null)
@@ -81,6 +81,18 @@ public sealed class FactualCheck
         if (result.Verdict == FactualVerdict.Supported || own.Verdict == FactualVerdict.NotChecked)
             return result;
         return new(own.Verdict == FactualVerdict.Contradicted || result.Verdict == FactualVerdict.Contradicted ? FactualVerdict.Contradicted : FactualVerdict.NotFound, Math.Min(own.Score, result.Score));
+    }
+
+    /// <summary>Words and blanks, not JSON, code, a name or a table: only sentences make claims.</summary>
+    private static bool IsProse(ReadOnlySpan<byte> claim)
+    {
+        int blanks = 0, signs = 0;
+        foreach (var b in claim)
+        {
+            blanks += b == (byte)' ' ? 1 : 0;
+            signs += b is (byte)'{' or (byte)'}' or (byte)'[' or (byte)']' or (byte)'"' or (byte)'<' or (byte)'>' or (byte)'=' or (byte)';' or (byte)'_' or (byte)'|' or (byte)'\\' or (byte)'`' or (byte)'#' ? 1 : 0;
+        }
+        return (blanks >= 2 || claim.ContainsAnyInRange((byte)0xE3, (byte)0xED)) && signs * 12 <= claim.Length && !claim.StartsWith("{"u8);
     }
 
     /// <summary>Nothing to go by but what was asked and how it was answered.</summary>

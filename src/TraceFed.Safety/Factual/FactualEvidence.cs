@@ -52,10 +52,13 @@ public sealed class FactualEvidence
         _indexed = IsTruncated = false;
     }
 
-    /// <summary>Adds what a person wrote to the model, valid UTF-8: evidence when it is long enough to be a source, and what was asked.</summary>
-    public void AddMessage(ReadOnlySpan<byte> utf8)
+    /// <summary>Adds what was written to the model, valid UTF-8: evidence when it is long enough to be a source.</summary>
+    /// <param name="utf8">The message.</param>
+    /// <param name="isQuestion">It is what the answer answers.</param>
+    public void AddMessage(ReadOnlySpan<byte> utf8, bool isQuestion)
     {
-        IsRisky = FactualRisk.IsRisky(utf8); // the last one counts
+        if (isQuestion)
+            IsRisky = FactualRisk.IsRisky(utf8);
         if (utf8.Length >= MinPassageBytes)
             Add(utf8);
     }

@@ -110,4 +110,37 @@ public class CheckLinesTests
     {
         public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) => base.ReadAsync(buffer[..Math.Min(most, buffer.Length)], cancellationToken);
     }
+
+    private static SafetyOptions Factual()
+    {
+        var options = new SafetyOptions();
+        Assert.Null(CheckCommand.SelectChecks(options, Stage.Output, ["factual"]));
+        return options;
+    }
+
+    [Fact]
+    public async Task Factual_lines_with_context_or_claim_get_a_verdict()
+    {
+        const string source = "The Garrow bridge is 324 metres long and was opened in 1931.";
+        var input = $$$"""
+            {"id":1,"context":"{{{source}}}","text":"The Garrow bridge is 324 metres long."}
+            {"id":2,"text":"{{{source}}}","claim":"The Garrow bridge was opened in 1931.","unknown":[1]}
+            {"id":3,"claim":"The Garrow bridge was not opened in 1931.","context":["Other words.","{{{source}}}"]}
+            {"id":4,"context":7,"claim":null}
+            {"id":5,"text":"Paintings by Rembrandt hang in Delft.","context":"{{{source}}}"}
+            {"id":6,"text":"The Garrow bridge is 324 metres long."}
+            """;
+        var lines = await JudgeAsync(Encoding.UTF8.GetBytes(input), Factual(), Stage.Output);
+        Assert.Equal(["supported", "supported", "contradicted", null, "not_found", "not_checked"], lines.Select(l => l.TryGetProperty("verdict", out var verdict) ? verdict.GetString() : null));
+        Assert.Equal([false, false, true, false, true, false], lines.Select(l => l.TryGetProperty("flagged", out var flagged) && flagged.GetBoolean()));
+        Assert.Equal("has no text field that is a string", lines[3].GetProperty("error").GetString());
+        Assert.Equal(["factual"], lines[0].GetProperty("scores").EnumerateObject().Select(s => s.Name));
+    }
+
+    [Fact]
+    public async Task Context_is_an_unknown_field_where_facts_are_not_checked()
+    {
+        var line = Assert.Single(await JudgeAsync("""{"text":"fine words","context":{"a":"\ud800"},"claim":5}"""));
+        Assert.False(line.TryGetProperty("verdict", out _));
+    }
 }

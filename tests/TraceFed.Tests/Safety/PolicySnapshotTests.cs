@@ -42,9 +42,9 @@ public class PolicySnapshotTests
     public void Categories_OfAPolicy_EndWithItsLists()
     {
         var policy = PolicySnapshot.Compile(new() { Terms = { Policies.List("brand", CheckAction.Block, ["x"]) } });
-        Assert.Equal(["adversarial", "pii", "secrets", "brand"], policy.Categories.TakeLast(4));
+        Assert.Equal(["adversarial", "pii", "secrets", "factual", "brand"], policy.Categories.TakeLast(5));
         Assert.Equal("toxicity", policy.Categories[0]);
-        Assert.Equal(["toxicity", "adversarial", "pii", "secrets", "brand"], policy.Checks.Select(c => c.Id));
+        Assert.Equal(["toxicity", "adversarial", "pii", "secrets", "factual", "brand"], policy.Checks.Select(c => c.Id));
         Assert.All(policy.Checks, c => Assert.InRange(c.HoldBytes, 1, TextInspection.MaxSegmentBytes));
     }
 

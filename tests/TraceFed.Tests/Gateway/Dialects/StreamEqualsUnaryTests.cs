@@ -71,6 +71,46 @@ public class StreamEqualsUnaryTests
         Assert.Equal(CheckAction.Observe, _stream.Verdict.Action);
     }
 
+    private const string ToolResult = "The Garrow bridge was opened in 1931 and is 324 metres long. Tolls were abolished in 1968.";
+
+    private static GuardedRequest RequestWithTool(Endpoint endpoint)
+    {
+        var body = endpoint switch
+        {
+            Endpoint.Messages => """{"model":"m","max_tokens":9,"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":"SOURCE"}]},{"role":"user","content":"Tell me."}]}""",
+            Endpoint.Responses => """{"model":"m","input":[{"type":"function_call_output","call_id":"c","output":"SOURCE"},{"role":"user","content":"Tell me."}]}""",
+            _ => """{"model":"m","messages":[{"role":"tool","tool_call_id":"t","content":"SOURCE"},{"role":"user","content":"Tell me."}]}""",
+        };
+        var request = new GuardedRequest();
+        Assert.Null(request.Parse(endpoint, Encoding.UTF8.GetBytes(body.Replace("SOURCE", ToolResult, StringComparison.Ordinal))));
+        return request;
+    }
+
+    [Theory]
+    [InlineData(Endpoint.ChatCompletions), InlineData(Endpoint.Messages), InlineData(Endpoint.Responses), InlineData(Endpoint.OllamaChat)]
+    public void Contradiction_OfAToolResult_EndsStreamedAndUnaryAnswersBeforeIt(Endpoint endpoint)
+    {
+        const string Good = "The Garrow bridge was opened in 1931. ", Bad = "The Garrow bridge is not 324 metres long. ";
+        var options = new SafetyOptions();
+        options.Factual.Output.Action = CheckAction.Block;
+        var policy = PolicySnapshot.Compile(options);
+        var request = RequestWithTool(endpoint);
+        var framing = Answers.StreamFraming(endpoint);
+        for (var seed = 0; seed < 20; seed++)
+        {
+            var random = new Random(seed);
+            var source = new Source("", Good + Bad + "It is well worth a visit.", "", "");
+            var unary = Delivered(endpoint, 1, [JsonNode.Parse(Answers.Run(_unary, request, ResponseFraming.Json, Unary(endpoint, [source]), random, policy))!]);
+            var streamed = Delivered(endpoint, 1, Answers.Frames(framing, Answers.Run(_stream, request, framing, Stream(endpoint, [source], random), random, policy)));
+            Assert.Equal(unary, streamed);
+            Assert.Contains(unary, text => text.Contains(Good.Trim(), StringComparison.Ordinal));
+            Assert.DoesNotContain(unary, text => text.Contains("not 324", StringComparison.Ordinal));
+            Assert.Equal("factual.contradicted", _stream.Verdict.RuleId);
+        }
+        var clean = Stream(endpoint, [new("", Good + "Tolls were abolished in 1968.", "", "")], new Random(1));
+        Assert.Equal(clean, Answers.Run(_stream, request, framing, clean, new Random(2), policy));
+    }
+
     private static Source RandomSource(Random random, Endpoint endpoint)
     {
         var tools = endpoint is Endpoint.ChatCompletions or Endpoint.Messages;
