@@ -92,9 +92,9 @@ internal static class TrainFactual
     /// <summary>How much a kind of pair counts. What words alone show is easy; what turns a statement round is what matters.</summary>
     private static float Importance(string kind) => kind switch
     {
-        "negation" or "name" or "number" or "unit" => 2,
         "antonym" => 3,
-        "hedge" or "roles" => 0, // the features do not see them well, and what they see misleads
+        "negation" or "name" => 2,
+        "word" or "elsewhere" => 0.5f,
         _ => 1,
     };
 

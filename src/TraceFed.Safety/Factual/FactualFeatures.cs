@@ -90,10 +90,11 @@ internal sealed class FactualFeatures
         for (var k = 0; k < n; k++)
         {
             ref readonly var word = ref claim[content[k]];
-            var similar = _union[k];
+            // A number counts where it is said of the same thing; the same number in another sentence is of something else.
+            var similar = word.Is(WordTraits.Number) ? _bestSimilar[k] : _union[k];
             coverage += word.Weight * similar;
             exactBest += _bestSimilar[k] == 1 ? word.Weight : 0;
-            exactAll += similar == 1 || evidence.Holds(word.Stem) ? word.Weight : 0;
+            exactAll += similar == 1 || (!word.Is(WordTraits.Number) && evidence.Holds(word.Stem)) ? word.Weight : 0;
             weak += similar is > 0 and < 1 ? word.Weight : 0;
             var lost = word.Weight * (1 - similar);
             if (lost > missingMax)
@@ -105,7 +106,7 @@ internal sealed class FactualFeatures
             if (word.Is(WordTraits.Number))
             {
                 numbers++;
-                numbersMissing += similar < 0.5f && !evidence.Holds(word.Stem) ? 1 : 0;
+                numbersMissing += similar < 0.5f ? 1 : 0;
             }
             var isName = word.Is(WordTraits.Name) || word.Row < 0;
             if (similar >= 0.5f)

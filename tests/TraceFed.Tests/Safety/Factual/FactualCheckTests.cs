@@ -97,7 +97,7 @@ public class FactualCheckTests
 
 public class FactualInspectionTests
 {
-    private const string Source = "The Garrow bridge was opened in 1931. It is 324 metres long.";
+    private const string Source = "The Garrow bridge was opened in 1931. The Garrow bridge is 324 metres long.";
     private const string Answer = "The Garrow bridge was opened in 1931. The Garrow bridge is not 324 metres long. It is painted in a bright orange that visitors admire.";
 
     private static PolicySnapshot Policy(CheckAction action, CheckAction notFound = CheckAction.Observe)
