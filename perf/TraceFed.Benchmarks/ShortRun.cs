@@ -15,7 +15,7 @@ internal static class ShortRun
     {
         var writer = new FigureWriter(json, Console.Out);
         writer.Add(new Figure("host", Environment.ProcessorCount, "cores", null, 1, null, null, string.Create(CultureInfo.InvariantCulture,
-            $"{RuntimeInformation.OSDescription}, {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.ProcessArchitecture}; loops in one process")));
+            $"{Processor()}, {RuntimeInformation.OSDescription}, {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.ProcessArchitecture}; loops in one process")));
         try
         {
             foreach (var figure in take())
@@ -30,6 +30,13 @@ internal static class ShortRun
             Console.Error.WriteLine(e.Message);
             return 1;
         }
+    }
+
+    private static string Processor()
+    {
+        const string Info = "/proc/cpuinfo";
+        var name = File.Exists(Info) ? File.ReadLines(Info).FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal)) : null;
+        return name?.Split(':', 2)[^1].Trim() ?? "processor unknown";
     }
 
     /// <summary>Microseconds per call, one value per run of about 100 ms, after a second of warming up.</summary>
