@@ -8,7 +8,7 @@ export DOTNET_ROOT=$PWD/dotnet DOTNET_CLI_TELEMETRY_OPTOUT=1
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 # the machine may have no ICU
 export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}:/usr/local/nvidia/lib64 # where containers put the driver
 
-nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader || echo 'no NVIDIA driver here'
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || echo 'no NVIDIA driver here'
 tests/TraceFed.Kernels.Tests -noColor 2>&1 | grep -E '\[FAIL\]|\[SKIP\]|kernel launches|Assert|Error|Total:'
 status=${PIPESTATUS[0]}
 echo
