@@ -14,11 +14,12 @@ internal interface IBatchBackend<T> : IDisposable
 
 /// <summary>Collects small calls of one operation into batches for a device.</summary>
 /// <remarks>
-/// <para>When nothing is under way a call starts at once, alone. While something is, calls are collected and start together:
-/// when what ran has ended, when <see cref="MicroBatcherOptions.MaxDelay"/> has passed since the oldest came, or when a batch
-/// is full, the last two as soon as a slot is free. So the load makes the batches, and an idle device never waits.</para>
-/// <para>A batch of less work than <see cref="Crossover"/> runs on the processor, a call alone on its caller's thread. Without
-/// a device every call does. At most MaxPending items wait; a caller past them waits for room.</para>
+/// <para>A call of less work than <see cref="Crossover"/> runs at once on its caller's thread, as many at a time as there are
+/// processors; without a device every call does. Others are for the device. When no batch is under way such a call starts at
+/// once, alone. While one is, calls are collected and start together: when what ran has ended, when
+/// <see cref="MicroBatcherOptions.MaxDelay"/> has passed since the oldest came, or when a batch is full, the last two as soon as
+/// a slot is free. So the load makes the batches, and an idle device never waits. A batch that together has less work than the
+/// crossover runs on the processor. At most MaxPending items wait; a caller past them waits for room.</para>
 /// <para>Cancelling takes effect while a call waits. Once its batch has begun the call ends with its result, so that its memory
 /// is never written after the call. A call that completes allocates nothing when warm.</para>
 /// </remarks>
@@ -36,7 +37,8 @@ public sealed class MicroBatcher<T> : IAsyncDisposable
     private readonly Stack<Call> _spare = new();
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _pendingBytes;
-    private int _running;
+    private int _running; // batches
+    private int _onCallers; // calls
     private bool _closed;
 
     internal MicroBatcher(BatchOperation<T> operation, IBatchBackend<T>? device, long crossover, MicroBatcherOptions options, TimeProvider time)
@@ -80,7 +82,11 @@ public sealed class MicroBatcher<T> : IAsyncDisposable
             }
             finally
             {
-                End(null);
+                lock (_gate)
+                {
+                    _onCallers--;
+                    EndWhenLast();
+                }
             }
             return default;
         }
@@ -100,10 +106,7 @@ public sealed class MicroBatcher<T> : IAsyncDisposable
             _closed = true;
             refused = [.. _pending];
             _pending.Clear();
-            if (_running == 0)
-            {
-                _ended.TrySetResult();
-            }
+            EndWhenLast();
         }
         if (refused.Length > 0)
         {
@@ -127,18 +130,26 @@ public sealed class MicroBatcher<T> : IAsyncDisposable
         await Enqueue(item, bytes, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Takes the idle device's place for a call on its caller's thread.</summary>
+    /// <summary>Takes a processor for a call on its caller's thread.</summary>
     private bool TryBegin()
     {
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_closed, this);
-            if (_running > 0 || _pending.Count > 0)
+            if (_onCallers >= _options.MaxOnCallers)
             {
                 return false;
             }
-            _running = 1;
+            _onCallers++;
             return true;
+        }
+    }
+
+    private void EndWhenLast()
+    {
+        if (_closed && _running == 0 && _onCallers == 0)
+        {
+            _ended.TrySetResult();
         }
     }
 
@@ -181,7 +192,7 @@ public sealed class MicroBatcher<T> : IAsyncDisposable
                 var left = _options.MaxDelay - _time.GetElapsedTime(_pending.Peek().Since);
                 if (_running > 0 && _pending.Count < _options.MaxItems && _pendingBytes < _options.MaxBytes && left > TimeSpan.Zero)
                 {
-                    _timer!.Change(left, Timeout.InfiniteTimeSpan);
+                    _timer!.Change(TimeSpan.FromMilliseconds(Math.Ceiling(left.TotalMilliseconds)), Timeout.InfiniteTimeSpan);
                     return;
                 }
                 batch = _idle.Pop();
@@ -193,18 +204,13 @@ public sealed class MicroBatcher<T> : IAsyncDisposable
         }
     }
 
-    private void End(Batch? batch)
+    private void End(Batch batch)
     {
         lock (_gate)
         {
-            if (batch is not null)
-            {
-                _idle.Push(batch);
-            }
-            if (--_running == 0 && _closed)
-            {
-                _ended.TrySetResult();
-            }
+            _idle.Push(batch);
+            _running--;
+            EndWhenLast();
         }
         Dispatch();
     }

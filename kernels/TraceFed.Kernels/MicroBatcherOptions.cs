@@ -15,8 +15,12 @@ public sealed record MicroBatcherOptions
     /// <summary>Most items that wait; a caller past them waits for room. Default 1024.</summary>
     public int MaxPending { get; init; } = 1024;
 
+    /// <summary>Calls below the crossover that run at once on their callers' threads; more are collected. Default: one a processor.</summary>
+    public int MaxOnCallers { get; init; } = Environment.ProcessorCount;
+
     internal void Check()
     {
+        ArgumentOutOfRangeException.ThrowIfNegative(MaxOnCallers);
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxDelay, TimeSpan.Zero);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(MaxDelay, TimeSpan.FromSeconds(10));
         ArgumentOutOfRangeException.ThrowIfLessThan(MaxItems, 1);

@@ -91,7 +91,7 @@ public sealed class MicroBatcherTests : IAsyncDisposable
     [Fact]
     public async Task Small_calls_that_reach_the_crossover_together_go_to_the_device()
     {
-        await using var batcher = Batcher(crossover: 10);
+        await using var batcher = Batcher(crossover: 10, options => options with { MaxOnCallers = 0 }); // every processor is taken
         var large = batcher.RunAsync(new Item(10), Token).AsTask();
         await _device.Started(1);
         Item[] items = [new(4), new(6)];
@@ -100,6 +100,27 @@ public sealed class MicroBatcherTests : IAsyncDisposable
         await Task.WhenAll([large, .. small]).WaitAsync(Soon, Token);
         Assert.Equal([1, 2], _device.Batches);
         Assert.Equal([8, 12], items.Select(item => item.Value));
+    }
+
+    [Fact]
+    public async Task Small_calls_do_not_wait_for_a_busy_device()
+    {
+        await using var batcher = Batcher(crossover: 10);
+        var large = batcher.RunAsync(new Item(10), Token).AsTask();
+        await _device.Started(1);
+        Assert.True(batcher.RunAsync(new Item(9), Token).AsTask().IsCompletedSuccessfully);
+        _device.Open();
+        await large.WaitAsync(Soon, Token);
+    }
+
+    [Fact]
+    public async Task A_batch_that_stays_below_the_crossover_runs_on_the_processor()
+    {
+        await using var batcher = Batcher(crossover: 10, options => options with { MaxOnCallers = 0 });
+        var item = new Item(9);
+        await batcher.RunAsync(item, Token).AsTask().WaitAsync(Soon, Token);
+        Assert.Equal(18, item.Value);
+        Assert.Empty(_device.Batches);
     }
 
     [Fact]
@@ -202,7 +223,7 @@ public sealed class MicroBatcherTests : IAsyncDisposable
     [Fact]
     public async Task Many_callers_at_once_all_get_their_own_result()
     {
-        await using var batcher = new MicroBatcher<Item>(_operation, _device, 3, new MicroBatcherOptions { MaxItems = 8, MaxPending = 16 }, TimeProvider.System);
+        await using var batcher = new MicroBatcher<Item>(_operation, _device, 3, new MicroBatcherOptions { MaxItems = 8, MaxPending = 16, MaxOnCallers = 1 }, TimeProvider.System);
         _device.Open();
         var items = Enumerable.Range(0, 2000).Select(i => new Item(i % 7)).ToArray();
         await Parallel.ForEachAsync(items, new ParallelOptions { MaxDegreeOfParallelism = 64, CancellationToken = Token }, async (item, token) => await batcher.RunAsync(item, token));
@@ -292,7 +313,7 @@ public sealed class MicroBatcherTests : IAsyncDisposable
     /// <summary>A device in this process that stands still until the test opens its gate.</summary>
     private sealed class GatedDevice : IBatchBackend<Item>
     {
-        public const long Poison = -1;
+        public const long Poison = 666;
         private readonly ManualResetEventSlim _gate = new();
         private readonly SemaphoreSlim _starts = new(0);
         private readonly Lock _lock = new();
