@@ -37,6 +37,20 @@ public class ComputeDeviceTests
         await Assert.ThrowsAsync<ArgumentException>(() => batcher.RunAsync(new MaskAdditionItem(values, keys, new sbyte[] { 1, 0, 1 }), token).AsTask());
     }
 
+    [Fact]
+    public async Task A_batcher_without_a_device_gives_the_noise_at_once()
+    {
+        using var device = ComputeDevice.Open(ComputeSetting.Simd);
+        await using var batcher = device.CreateBatcher(new NoiseBatch());
+        var key = TestData.Keys(1, 1)[0];
+        var scales = new LaplaceScales([new LaplaceScale(1, 10)]);
+        var values = TestData.Random<uint>(777, 2);
+        var expected = values.ToArray();
+        DiscreteLaplace.Reference(expected, scales, key);
+        await batcher.RunAsync(new NoiseItem(values, scales, key), TestContext.Current.CancellationToken);
+        Assert.Equal(expected, values);
+    }
+
     [Theory] // short and long vectors, few and many keys, on small and large devices
     [InlineData(1, 1, 1)]
     [InlineData(17, 300, 4)]

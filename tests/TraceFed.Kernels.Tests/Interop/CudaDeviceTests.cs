@@ -42,6 +42,25 @@ public class CudaDeviceTests
     }
 
     [Fact]
+    public async Task Noise_of_batches_on_the_device_has_the_processors_bits()
+    {
+        var options = new MicroBatcherOptions { MaxBytes = 1 << 20 };
+        var operation = new NoiseBatch();
+        await using var batcher = new MicroBatcher<NoiseItem>(operation, new CudaBatchBackend<NoiseItem>(Device, operation, options.MaxBytes), 0, options, TimeProvider.System);
+        await Parallel.ForEachAsync(Enumerable.Range(0, 50), new ParallelOptions { MaxDegreeOfParallelism = 16, CancellationToken = TestContext.Current.CancellationToken }, async (i, token) =>
+        {
+            var values = TestData.Random<uint>(131 * i, i);
+            var key = TestData.Keys(1, i)[0];
+            var tableOf = values.Select(value => (byte)(value % 2)).ToArray();
+            var scales = new LaplaceScales([new LaplaceScale(1, 10), new LaplaceScale(1, 3)], tableOf);
+            var expected = values.ToArray();
+            DiscreteLaplace.Add(expected, scales, key);
+            await batcher.RunAsync(new NoiseItem(values, scales, key), token);
+            Assert.Equal(expected, values);
+        });
+    }
+
+    [Fact]
     public void A_launch_the_driver_refuses_names_the_call()
     {
         var device = Device;
