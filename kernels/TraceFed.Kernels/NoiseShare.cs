@@ -8,8 +8,11 @@ namespace TraceFed.Kernels;
 /// <summary>The thresholds of <see cref="NoiseShare"/> for one scale and number of parties.</summary>
 public sealed class NoiseShareTable
 {
-    /// <summary>Most entries: 2¹⁶ − 1 thresholds of 12 bytes.</summary>
+    /// <summary>Most entries: 2¹⁶ − 1 thresholds of 16 bytes.</summary>
     public const int MaxEntries = (1 << 16) - 1;
+
+    /// <summary>48 ones.</summary>
+    internal const long HalfMask = (1L << 48) - 1;
 
     private readonly UInt128[] _cumulative;
 
@@ -47,15 +50,13 @@ public sealed class NoiseShareTable
         }
         _cumulative = [.. cumulative];
         Steps = BitOperations.Log2((uint)_cumulative.Length) + 1;
-        Limbs = new uint[3 * ((1 << Steps) - 1)];
-        Array.Fill(Limbs, uint.MaxValue); // u > 2⁹⁶ − 1 is never true
+        Halves = new long[2 * ((1 << Steps) - 1)];
+        Array.Fill(Halves, HalfMask); // u > 2⁹⁶ − 1 is never true
         for (var k = 0; k < _cumulative.Length; k++)
         {
             var below = _cumulative[k] - 1; // u ≥ T is u > T − 1
-            for (var limb = 0; limb < 3; limb++)
-            {
-                Limbs[3 * k + limb] = (uint)(below >> (32 * limb));
-            }
+            Halves[2 * k] = (long)below & HalfMask;
+            Halves[2 * k + 1] = (long)(below >> 48);
         }
     }
 
@@ -68,8 +69,8 @@ public sealed class NoiseShareTable
     /// <summary>Upper bound of the total variation between one share and the exact law: two draws, half a unit per entry and for the tail.</summary>
     public double Distance => 2 * (Entries + 1) * Math.Pow(2, -96);
 
-    /// <summary>(2^Steps − 1, 3): thresholds less one, low limb first, padded with the largest.</summary>
-    internal uint[] Limbs { get; }
+    /// <summary>(2^Steps − 1, 2): thresholds less one as halves of 48 bits, the low one first, padded with the largest.</summary>
+    internal long[] Halves { get; }
 
     /// <summary>2⁹⁶ times the probability that one of the two draws is <paramref name="k"/>, exactly as the code draws it.</summary>
     public BigInteger ProbabilityNumerator(int k)
@@ -165,39 +166,54 @@ public static class NoiseShare
 
     // Step by step over all draws of a group: 32 searches whose loads do not wait for each other. No processor that we run on
     // has a gather that beats sixteen loads, so the widths differ in the random words alone.
+    [SkipLocalsInit]
     private static void Group(ref uint words, NoiseShareTable table, Span<int> share)
     {
-        ref var limbs = ref MemoryMarshal.GetArrayDataReference(table.Limbs);
+        Span<long> low = stackalloc long[32];
+        Span<long> high = stackalloc long[32];
         Span<int> found = stackalloc int[32];
         found.Clear();
+        for (var draw = 0; draw < 32; draw++)
+        {
+            // A's words are slices 0 to 2, B's 3 to 5.
+            ref var u = ref Unsafe.Add(ref words, draw % 16 + draw / 16 * 48);
+            low[draw] = Low(u, Unsafe.Add(ref u, 16));
+            high[draw] = High(Unsafe.Add(ref u, 16), Unsafe.Add(ref u, 32));
+        }
+        ref var halves = ref MemoryMarshal.GetArrayDataReference(table.Halves);
         for (var step = 1 << (table.Steps - 1); step > 0; step >>= 1)
         {
             for (var draw = 0; draw < 32; draw++)
             {
-                // A's words are slices 0 to 2, B's 3 to 5.
-                ref var u = ref Unsafe.Add(ref words, draw % 16 + draw / 16 * 48);
-                ref var t = ref Unsafe.Add(ref limbs, 3 * (found[draw] + step - 1));
-                var low = u | (ulong)Unsafe.Add(ref u, 16) << 32;
-                var thresholdLow = t | (ulong)Unsafe.Add(ref t, 1) << 32;
-                // Where u > t the difference t − u is below zero: its borrow, and its top bit, without a branch.
-                var borrow = ((~thresholdLow & low) | ((~thresholdLow | low) & (thresholdLow - low))) >> 63;
-                var greater = (int)((Unsafe.Add(ref t, 2) - (Unsafe.Add(ref u, 32) + borrow)) >> 63);
-                found[draw] += step & -greater;
+                ref var t = ref Unsafe.Add(ref halves, 2 * (found[draw] + step - 1));
+                found[draw] += step & Greater(low[draw], high[draw], t, Unsafe.Add(ref t, 1));
             }
         }
         for (var lane = 0; lane < 16; lane++)
         {
             share[lane] = found[lane] - found[lane + 16];
         }
+        low.Clear();
+        high.Clear();
         found.Clear();
     }
 
+    /// <summary>The lower 48 of 96 bits.</summary>
+    private static long Low(uint u0, uint u1) => u0 | (long)(u1 & 0xFFFF) << 32;
+
+    /// <summary>The upper 48 of 96 bits.</summary>
+    private static long High(uint u1, uint u2) => u1 >> 16 | (long)u2 << 16;
+
+    /// <summary>All ones if u &gt; t, else zero: the sign of t − u, whose low half borrows from the high one. No branch.</summary>
+    private static int Greater(long low, long high, long thresholdLow, long thresholdHigh) =>
+        (int)((thresholdHigh - high + ((thresholdLow - low) >> 63)) >> 63);
+
     /// <summary>The device's form: a thread owns one lane of sixteen groups, six blocks.</summary>
     /// <param name="key">(12).</param>
-    /// <param name="limbs">(2^steps − 1, 3) thresholds less one.</param>
+    /// <param name="halves">(2^steps − 1, 2) thresholds less one.</param>
     /// <param name="values">(D), changed in place.</param>
     /// <param name="steps">Depth of the search.</param>
-    internal static void Kernel(ArrayView<uint> key, ArrayView<uint> limbs, ArrayView<uint> values, int steps)
+    internal static void Kernel(ArrayView<uint> key, ArrayView<long> halves, ArrayView<uint> values, int steps)
     {
         var thread = DeviceThread.Index;
         var sample = thread / 16 * 256 + thread % 16;
@@ -210,23 +226,23 @@ public static class NoiseShare
         for (var i = 0; i < 2; i++, counter += 48)
         {
             var a = DeviceBlock.Of(key, 0, counter);
-            sample = Put(limbs, values, steps, sample, a.X0, a.X1, a.X2, a.X3, a.X4, a.X5);
-            sample = Put(limbs, values, steps, sample, a.X6, a.X7, a.X8, a.X9, a.X10, a.X11);
+            sample = Put(halves, values, steps, sample, a.X0, a.X1, a.X2, a.X3, a.X4, a.X5);
+            sample = Put(halves, values, steps, sample, a.X6, a.X7, a.X8, a.X9, a.X10, a.X11);
             var b = DeviceBlock.Of(key, 0, counter + 16);
-            sample = Put(limbs, values, steps, sample, a.X12, a.X13, a.X14, a.X15, b.X0, b.X1);
-            sample = Put(limbs, values, steps, sample, b.X2, b.X3, b.X4, b.X5, b.X6, b.X7);
-            sample = Put(limbs, values, steps, sample, b.X8, b.X9, b.X10, b.X11, b.X12, b.X13);
+            sample = Put(halves, values, steps, sample, a.X12, a.X13, a.X14, a.X15, b.X0, b.X1);
+            sample = Put(halves, values, steps, sample, b.X2, b.X3, b.X4, b.X5, b.X6, b.X7);
+            sample = Put(halves, values, steps, sample, b.X8, b.X9, b.X10, b.X11, b.X12, b.X13);
             var c = DeviceBlock.Of(key, 0, counter + 32);
-            sample = Put(limbs, values, steps, sample, b.X14, b.X15, c.X0, c.X1, c.X2, c.X3);
-            sample = Put(limbs, values, steps, sample, c.X4, c.X5, c.X6, c.X7, c.X8, c.X9);
-            sample = Put(limbs, values, steps, sample, c.X10, c.X11, c.X12, c.X13, c.X14, c.X15);
+            sample = Put(halves, values, steps, sample, b.X14, b.X15, c.X0, c.X1, c.X2, c.X3);
+            sample = Put(halves, values, steps, sample, c.X4, c.X5, c.X6, c.X7, c.X8, c.X9);
+            sample = Put(halves, values, steps, sample, c.X10, c.X11, c.X12, c.X13, c.X14, c.X15);
         }
     }
 
     private static long Put(
-        ArrayView<uint> limbs, ArrayView<uint> values, int steps, long sample, uint a0, uint a1, uint a2, uint b0, uint b1, uint b2)
+        ArrayView<long> halves, ArrayView<uint> values, int steps, long sample, uint a0, uint a1, uint a2, uint b0, uint b1, uint b2)
     {
-        var share = Search(limbs, steps, a0, a1, a2) - Search(limbs, steps, b0, b1, b2);
+        var share = Search(halves, steps, a0, a1, a2) - Search(halves, steps, b0, b1, b2);
         if (sample < values.Length)
         {
             values[sample] += share;
@@ -234,17 +250,14 @@ public static class NoiseShare
         return sample + 16;
     }
 
-    private static uint Search(ArrayView<uint> limbs, int steps, uint u0, uint u1, uint u2)
+    private static uint Search(ArrayView<long> halves, int steps, uint u0, uint u1, uint u2)
     {
+        var (low, high) = (Low(u0, u1), High(u1, u2));
         var k = 0;
         for (var step = 1 << (steps - 1); step > 0; step >>= 1)
         {
-            var at = 3 * (k + step - 1);
-            var (t0, t1, t2) = (limbs[at], limbs[at + 1], limbs[at + 2]);
-            var greater = u0 > t0 ? 1 : 0;
-            greater = (u1 > t1 ? 1 : 0) | ((u1 == t1 ? 1 : 0) & greater);
-            greater = (u2 > t2 ? 1 : 0) | ((u2 == t2 ? 1 : 0) & greater);
-            k += greater * step;
+            var at = 2 * (k + step - 1);
+            k += step & Greater(low, high, halves[at], halves[at + 1]);
         }
         return (uint)k;
     }

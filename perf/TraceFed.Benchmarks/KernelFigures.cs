@@ -40,7 +40,9 @@ internal static class KernelFigures
         Loop stream = new(4.0 * message.Length, () => ChaCha20.Expand(keys.AsSpan(0, 1), message));
         Loop maskAdd = new(4.0 * update.Length * keys.Length, () => MaskAddition.Add(update, keys, signs));
         Loop maskedSum = new(4.0 * Words, () => MaskedSum.Add<uint>(source, update)); // 256 rows of 64 Ki; the sum stays in a cache
-        Loop[] loops = [copy, stream, maskAdd, maskedSum];
+        var scales = new LaplaceScales([new LaplaceScale(1, 10)]);
+        Loop noise = new(update.Length, () => DiscreteLaplace.Add(update, scales, keys[0]));
+        Loop[] loops = [copy, stream, maskAdd, maskedSum, noise];
 
         foreach (var loop in loops)
         {
@@ -59,6 +61,10 @@ internal static class KernelFigures
         yield return ToOpenSsl("kernels.chacha20", stream, "ChaCha20 stream, 16 KiB messages ÷ openssl");
         yield return ToOpenSsl("kernels.mask_add", maskAdd, "fused mask addition, 64 keys × 64 Ki words, bytes of stream ÷ openssl");
         yield return ToCopy("kernels.masked_sum", maskedSum, "masked sum, 256 rows of 64 Ki words, bytes read ÷ bytes that memcpy reads and writes");
+        // The baseline is what the random bytes alone would cost.
+        yield return Figure.Of(
+            "kernels.noise", "Msamples/s", [.. noise.Rates.Select(rate => rate / 1e6)], stream.Median / (4 * scales.SampleWords) / 1e6,
+            $"discrete Laplace noise at scale 10, 64 Ki coordinates; baseline: our ChaCha20 stream ÷ {4 * scales.SampleWords} bytes a sample; {Simd.Best}");
 
         Figure ToOpenSsl(string id, Loop loop, string what) => openSsl.Contains(null)
             ? Figure.Missing(id, "ratio", string.Create(CultureInfo.InvariantCulture, $"no openssl here to compare with; {loop.Median / 1e6:F0} MB/s"))

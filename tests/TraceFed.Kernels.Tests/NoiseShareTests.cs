@@ -44,7 +44,7 @@ public class NoiseShareTests
                 NoiseShare.Reference(expected, table, keys[0]);
                 device.Run(
                     typeof(NoiseShare), nameof(NoiseShare.Kernel), (length + 255) / 256 * 16, 64,
-                    TestData.Words(keys), table.Limbs, y, table.Steps);
+                    TestData.Words(keys), table.Halves, y, table.Steps);
                 Assert.Equal(expected, y);
             }
         }
