@@ -15,7 +15,7 @@ internal static class BenchmarkData
     {
         Toxicity = Both(CheckAction.Block),
         Adversarial = Both(CheckAction.Block),
-        Pii = Both(CheckAction.Redact),
+        Pii = new() { Input = new() { Action = CheckAction.Redact }, Output = new() { Action = CheckAction.Redact } },
         Secrets = Both(CheckAction.Redact),
     });
 

@@ -72,9 +72,11 @@ public static class GatewayHost
         snapshots.Changed += (_, next) =>
         {
             metrics.Use(next);
+            metrics.Reloaded(applied: true);
             requests.Keep(next);
             tokens.Keep(next);
         };
+        snapshots.Refused += () => metrics.Reloaded(applied: false);
         CachingServices.EvictOnReload(snapshots, app.Services.GetRequiredService<IOutputCacheStore>());
 
         app.UseGatewayTelemetry(options, options.Telemetry.Listen is null ? null : () => TelemetryPort(app));

@@ -69,6 +69,7 @@ public sealed class GatewayMetrics : IDisposable
     private readonly Counter<long> _blocked;
     private readonly Counter<long> _edited;
     private readonly Counter<long> _notEvaluated;
+    private readonly Counter<long> _checkFailed;
     private readonly Counter<long> _rejected;
     private readonly Counter<long> _cacheHits;
     private readonly Counter<long> _reloads;
@@ -89,6 +90,7 @@ public sealed class GatewayMetrics : IDisposable
         _blocked = _meter.CreateCounter<long>("tracefed.blocked", "{request}", "Requests refused and answers ended by a check.");
         _edited = _meter.CreateCounter<long>("tracefed.redacted", "{request}", "Requests and answers in which a check replaced text.");
         _notEvaluated = _meter.CreateCounter<long>("tracefed.not_evaluated", "{request}", "Requests with parts that no check looked at.");
+        _checkFailed = _meter.CreateCounter<long>("tracefed.check.not_evaluated", "{stage}", "Stages of requests that one of the operator's own checks did not judge completely.");
         _rejected = _meter.CreateCounter<long>("tracefed.rejected", "{request}", "Requests refused before any check: keys, limits, malformed bodies, unknown routes.");
         _cacheHits = _meter.CreateCounter<long>("tracefed.cache.hits", "{request}", "Answers served from the cache.");
         _reloads = _meter.CreateCounter<long>("tracefed.reloads", "{reload}", "Reloads of the settings.");
@@ -177,6 +179,10 @@ public sealed class GatewayMetrics : IDisposable
     /// <summary>A request was refused before any check.</summary>
     /// <param name="reason">A code of ours, such as <c>rate_limit_exceeded</c>; never something a client sent.</param>
     public void Rejected(string reason) => _rejected.Add(1, new KeyValuePair<string, object?>("tracefed.reason", reason));
+
+    /// <summary>One of the operator's own checks did not judge all of a stage.</summary>
+    public void CheckFailed(string check, string reason, string stage) => _checkFailed.Add(1,
+        new KeyValuePair<string, object?>("tracefed.check", check), new KeyValuePair<string, object?>("tracefed.reason", reason), new KeyValuePair<string, object?>("tracefed.stage", stage));
 
     public void CacheHit() => _cacheHits.Add(1);
 

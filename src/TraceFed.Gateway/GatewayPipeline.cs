@@ -15,6 +15,7 @@ using TraceFed.Gateway.Inspection;
 using TraceFed.Gateway.Keys;
 using TraceFed.Gateway.RateLimits;
 using TraceFed.Safety;
+using TraceFed.Safety.External;
 using Yarp.ReverseProxy.Forwarder;
 using Endpoint = TraceFed.Gateway.Dialects.Endpoint;
 
@@ -27,7 +28,8 @@ namespace TraceFed.Gateway;
 ///             (2) authentication   virtual key, when keys are on
 ///             (3) limits           requests at once, requests and tokens per key, scope of the key, size of the body
 ///             (4) parse            one pass over the body; what two parsers could read differently is refused
-///             (5) input checks     a refusal ends here and nothing reaches a model; edits change only the edited strings
+///             (5) input checks     a refusal ends here and nothing reaches a model; edits change only the edited strings;
+///                                  then the operator's own checks (a service, an ONNX model), where any is configured
 ///             (6) output cache     deterministic requests only, per tenant and policy version
 ///             (7) route            model → upstream and its credentials; affinity; balancing; health; retry if nothing was sent
 ///             (8) forward          YARP
@@ -58,8 +60,8 @@ internal sealed partial class GatewayPipeline(
             proxy.UsePassiveHealthChecks();
             proxy.Use(InspectAnswerAsync);                                                                                           // 9, around 8
         });
-        app.MapPost("/v1/moderations", context => pipeline.JudgeAsync(context, "modr-", Moderations.Answer));
-        app.MapPost("/tracefed/v1/check", context => pipeline.JudgeAsync(context, "check-", CheckEndpoint.Answer));
+        app.MapPost("/v1/moderations", context => pipeline.JudgeAsync(context, "modr-", static (body, policy, inspection, seed, id, writer, _) => new(Moderations.Answer(body, policy, inspection, seed, id, writer))));
+        app.MapPost("/tracefed/v1/check", context => pipeline.JudgeAsync(context, "check-", CheckEndpoint.AnswerAsync));
         app.MapFallback(pipeline.RefuseUnknownRouteAsync);
     }
 
@@ -110,6 +112,8 @@ internal sealed partial class GatewayPipeline(
 
             // (5) input checks
             var verdict = exchange.Inspect(context.Request);
+            if (!verdict.Blocks && exchange.Snapshot.Policy.External is { } own && own.Runs(Stage.Input))
+                verdict = await exchange.InspectExternallyAsync(own, context.RequestAborted); // the operator's own checks, and the only wait
             if (verdict.Blocks)
             {
                 Log.PromptRefused(logger, exchange.DecisionId, verdict.RuleId, endpoint, exchange.Snapshot.Policy.Version);
@@ -145,7 +149,7 @@ internal sealed partial class GatewayPipeline(
             if (!await AdmitAsync(context, exchange, Dialect.OpenAI))
                 return;
             var fault = await exchange.ReadBodyAsync(context.Request, context.RequestAborted)
-                ?? judge(exchange.Body, exchange.Snapshot.Policy, exchange.Inspection, exchange.Seed, idPrefix + exchange.DecisionId, body);
+                ?? await judge(exchange.Body, exchange.Snapshot.Policy, exchange.Inspection, exchange.Seed, idPrefix + exchange.DecisionId, body, context.RequestAborted);
             if (fault is not null)
                 await RejectAsync(context, Dialect.OpenAI, fault.Status, fault.Code, fault.Message, fault.Param);
             else
@@ -244,7 +248,7 @@ internal sealed partial class GatewayPipeline(
                 context.Features.Set<IForwarderErrorFeature>(null); // we cancelled the upstream ourselves
             else if (context.Features.Get<IForwarderErrorFeature>() is null)
                 await response.FinishAsync(context.RequestAborted);
-            if (response.Verdict.Blocks || response.WasRefused)
+            if (response.Verdict.Blocks || response.WasRefused || response.NotEvaluated.Count > 0)
                 context.Features.Get<CacheCandidate>()?.Forbid();
         }
         finally
@@ -290,6 +294,7 @@ internal sealed partial class GatewayPipeline(
                 InputInspection = exchange.InspectionTicks,
                 OutputInspection = response.InspectionTicks,
                 Overhead = exchange.ForwardedAt == 0 ? 0 : exchange.ForwardedAt - exchange.Started + response.InspectionTicks,
+                HeldBytes = response.MostHeldBytes,
                 InputTokens = response.InputTokens,
                 OutputTokens = response.OutputTokens,
                 NotEvaluated = exchange.Request.HasUnevaluatedParts,
@@ -297,6 +302,8 @@ internal sealed partial class GatewayPipeline(
                 Output = response.Verdict,
             };
             metrics.Ended(figures);
+            NoteNotEvaluated(exchange, exchange.NotEvaluated, "input");
+            NoteNotEvaluated(exchange, response.NotEvaluated, "output");
             if (span is not null)
                 metrics.Describe(span, figures, exchange.DecisionId);
         }
@@ -317,6 +324,15 @@ internal sealed partial class GatewayPipeline(
         Interlocked.Decrement(ref _active);
     }
 
+    private void NoteNotEvaluated(GuardedExchange exchange, IReadOnlyList<NotEvaluated> failures, string stage)
+    {
+        for (var i = 0; i < failures.Count; i++)
+        {
+            metrics.CheckFailed(failures[i].CheckId, failures[i].Reason, stage);
+            Log.NotEvaluated(logger, failures[i].CheckId, stage, failures[i].Reason, exchange.DecisionId);
+        }
+    }
+
     private Task RejectAsync(HttpContext context, Dialect dialect, int status, string code, string message, string? param = null)
     {
         metrics.Rejected(code);
@@ -328,13 +344,16 @@ internal sealed partial class GatewayPipeline(
         "No such route. Paths outside the guarded set are forwarded only when the operator lists them under passthrough.");
 
     /// <summary>Judges a body and writes the answer; a fault when the body is none.</summary>
-    private delegate RequestFault? LocalJudge(ReadOnlyMemory<byte> body, PolicySnapshot policy, TextInspection inspection, ulong seed, string id, IBufferWriter<byte> writer);
+    private delegate ValueTask<RequestFault?> LocalJudge(ReadOnlyMemory<byte> body, PolicySnapshot policy, TextInspection inspection, ulong seed, string id, IBufferWriter<byte> writer, CancellationToken cancellation);
 
     private static partial class Log
     {
         // The method name is the event name in telemetry: renaming it is a breaking change. Never log text of a request or an answer.
         [LoggerMessage(101, LogLevel.Information, "Refused {Endpoint} before forwarding: rule {RuleId} of policy {PolicyVersion}, decision {DecisionId}.")]
         public static partial void PromptRefused(ILogger logger, string decisionId, string? ruleId, Endpoint endpoint, string policyVersion);
+
+        [LoggerMessage(103, LogLevel.Warning, "Check {Check} did not evaluate all of the {Stage}: {Reason}, decision {DecisionId}.")]
+        public static partial void NotEvaluated(ILogger logger, string check, string stage, string reason, string decisionId);
 
         [LoggerMessage(102, LogLevel.Information, "{Method} {Endpoint} by {Key}: {Status}, input {Input}, output {Output}, rule {RuleId}, {Milliseconds:F1} ms.")]
         public static partial void Served(ILogger logger, string method, Endpoint? endpoint, string key, int status, CheckAction input, CheckAction output, string? ruleId, double milliseconds);

@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using TraceFed.Safety.Classifiers;
+using TraceFed.Safety.External;
 using TraceFed.Safety.Factual;
 using TraceFed.Safety.Recognition;
 
@@ -14,14 +15,17 @@ public sealed class PolicySnapshot
 {
     internal const int Toxicity = 0, Adversarial = 1, Pii = 2, SecretsCheck = 3, FactualCheck = 4, FirstList = 5;
 
-    private PolicySnapshot(string version, CompiledCheck[] checks, PatternSet[] patterns, TermMatcher? terms, FactualPolicy factual)
+    private PolicySnapshot(string version, CompiledCheck[] checks, PatternSet[] patterns, TermMatcher? terms, ExternalChecks? external, PiiOptions pii, FactualPolicy factual)
     {
         Version = version;
         Factual = factual;
+        External = external;
+        Pseudonymises = pii.Reversible && pii.Input.Action == CheckAction.Redact;
+        FindsIpAddresses = pii.IpAddresses;
         CompiledChecks = checks;
         Patterns = patterns;
         Terms = terms;
-        Checks = [.. checks.Select(c => new CheckDescription(c.Id, c.Rules[0].Action, c.Rules[1].Action, TextInspection.MaxSegmentBytes))];
+        Checks = [.. checks.Select(c => new CheckDescription(c.Id, c.Rules[0].Action, c.Rules[1].Action, TextInspection.MaxSegmentBytes)), .. external?.Checks ?? []];
         Categories = [.. Model.Categories, .. checks.Skip(Pii).Select(c => c.Id)];
 
         var rules = ImmutableArray.CreateBuilder<RuleName>();
@@ -49,8 +53,10 @@ public sealed class PolicySnapshot
     }
 
     /// <summary>Compiles options.</summary>
-    /// <exception cref="ArgumentException">They have <see cref="Problems"/>; the message holds all of them.</exception>
-    public static PolicySnapshot Compile(SafetyOptions options)
+    /// <param name="options">The settings.</param>
+    /// <param name="surroundings">What the operator's own checks need; null is nothing.</param>
+    /// <exception cref="ArgumentException">They have <see cref="Problems"/>, the message holds all of them; or a model could not be loaded.</exception>
+    public static PolicySnapshot Compile(SafetyOptions options, ExternalSurroundings? surroundings = null)
     {
         if (Problems(options) is { Count: > 0 } problems)
             throw new ArgumentException(string.Join(' ', problems), nameof(options));
@@ -71,7 +77,7 @@ public sealed class PolicySnapshot
 
         var terms = TermMatcher.Compile([.. options.Terms.Select(t => t.Terms)]);
         var factual = new FactualPolicy(options.Factual.NotFound, options.Factual.MaxContextBytes, options.Factual.Facts is { } facts && options.Factual.Output.Action != CheckAction.Off ? FactSets.Open(facts) : null);
-        return new PolicySnapshot(VersionOf(options), [.. checks], [.. patterns], terms, factual);
+        return new PolicySnapshot(VersionOf(options), [.. checks], [.. patterns], terms, ExternalChecks.Create(options.External, surroundings ?? ExternalSurroundings.None), options.Pii, factual);
     }
 
     /// <summary>What in the options cannot be compiled, one line each, naming the key; empty when all is well. Never quotes a term.</summary>
@@ -115,6 +121,7 @@ public sealed class PolicySnapshot
             }
         }
 
+        problems.AddRange(ExternalChecks.Problems(options.External, ids));
         if (problems.Count == 0)
         {
             try
@@ -155,6 +162,13 @@ public sealed class PolicySnapshot
     /// <summary>Names of the scores, in order: <c>toxicity</c>, <c>harassment</c>, <c>hate</c>, …, <c>adversarial</c>, <c>pii</c>, <c>secrets</c>, then term lists.</summary>
     public ImmutableArray<string> Categories { get; }
 
+    /// <summary>The operator's own checks, or null when there is none.</summary>
+    public ExternalChecks? External { get; }
+
+    /// <summary>Redacted personal data gets placeholders that the answer's text is restored from.</summary>
+    public bool Pseudonymises { get; }
+
+    internal bool FindsIpAddresses { get; }
     internal CompiledCheck[] CompiledChecks { get; }
     internal PatternSet[] Patterns { get; }
     internal TermMatcher? Terms { get; }
@@ -176,10 +190,10 @@ public sealed class PolicySnapshot
     internal LinearModel Model { get; } = LinearModel.Embedded;
 
     /// <summary>At least one check runs at this stage.</summary>
-    public bool Runs(Stage stage) => Array.Exists(CompiledChecks, c => c.Rules[(int)stage] is { Action: not CheckAction.Off, Sample: > 0 });
+    public bool Runs(Stage stage) => External?.Runs(stage) == true || Array.Exists(CompiledChecks, c => c.Rules[(int)stage] is { Action: not CheckAction.Off, Sample: > 0 });
 
     /// <summary>At least one check at this stage may change or block text, so text must be held until cleared.</summary>
-    public bool Acts(Stage stage) => Array.Exists(CompiledChecks, c => c.Rules[(int)stage] is { Action: > CheckAction.Observe, Sample: > 0 });
+    public bool Acts(Stage stage) => External?.Acts(stage) == true || Array.Exists(CompiledChecks, c => c.Rules[(int)stage] is { Action: > CheckAction.Observe, Sample: > 0 });
 
     // A user's pattern sees folded text, whose case is kept.
     private static Regex CompilePattern(string pattern) => new(pattern, RegexOptions.NonBacktracking | RegexOptions.CultureInvariant);
@@ -193,6 +207,8 @@ public sealed class PolicySnapshot
             Check("toxicity", options.Toxicity);
             Check("adversarial", options.Adversarial);
             Check("pii", options.Pii);
+            json.WriteBooleanValue(options.Pii.Reversible);
+            json.WriteBooleanValue(options.Pii.IpAddresses);
             Check("secrets", options.Secrets);
             Check("factual", options.Factual);
             json.WriteNumberValue((int)options.Factual.NotFound);
@@ -205,6 +221,8 @@ public sealed class PolicySnapshot
                 Strings(list.Patterns);
             }
 
+            if (options.External.All.Any())
+                JsonSerializer.Serialize(json, options.External);
             json.WriteEndArray();
 
             void Check(string id, CheckOptions check)

@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using TraceFed.Safety.External;
 
 namespace TraceFed.Safety;
 
@@ -22,6 +23,19 @@ public class CheckOptions
 {
     public StageRule Input { get; set; } = new();
     public StageRule Output { get; set; } = new();
+}
+
+/// <summary>Personal data.</summary>
+public sealed class PiiOptions : CheckOptions
+{
+    /// <summary>
+    /// What the input stage redacts gets a placeholder such as <c>&lt;EMAIL_1&gt;</c>, and the value is put back wherever the model's answer has that
+    /// placeholder. Default false: <c>[EMAIL]</c>, for good. Kept in memory for that one request only, wiped after it.
+    /// </summary>
+    public bool Reversible { get; set; }
+
+    /// <summary>Public IP addresses too. Default false: code, logs and settings are full of addresses of machines, and four-part version numbers look like them.</summary>
+    public bool IpAddresses { get; set; }
 }
 
 /// <summary>The operator's own words and patterns.</summary>
@@ -67,7 +81,7 @@ public sealed class SafetyOptions
     /// <summary>Jailbreaks, injections and prompt extraction. Default threshold 0.8: at most one ordinary prompt in 200 of the development sets is flagged.</summary>
     public CheckOptions Adversarial { get; set; } = new() { Input = new() { Action = CheckAction.Block, Threshold = 0.8 }, Output = new() { Action = CheckAction.Observe, Threshold = 0.8 } };
 
-    public CheckOptions Pii { get; set; } = new() { Input = new() { Action = CheckAction.Observe }, Output = new() { Action = CheckAction.Observe } };
+    public PiiOptions Pii { get; set; } = new() { Input = new() { Action = CheckAction.Observe }, Output = new() { Action = CheckAction.Observe } };
     public CheckOptions Secrets { get; set; } = new() { Input = new() { Action = CheckAction.Redact }, Output = new() { Action = CheckAction.Redact } };
 
     /// <summary>
@@ -77,4 +91,7 @@ public sealed class SafetyOptions
     public FactualOptions Factual { get; set; } = new() { Input = new() { Action = CheckAction.Off, Threshold = 0.55 }, Output = new() { Action = CheckAction.Off, Threshold = 0.55 } };
 
     public IList<TermListOptions> Terms { get; } = [];
+
+    /// <summary>Services and models of the operator's own.</summary>
+    public ExternalOptions External { get; set; } = new();
 }

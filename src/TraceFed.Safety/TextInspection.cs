@@ -58,6 +58,7 @@ public sealed class TextInspection
     private PolicySnapshot _policy = null!;
     private Stage _stage;
     private bool[] _runs = [];
+    private bool _pseudonymises;
     private bool _anyRuns, _modelRuns, _listsRun, _patternsRun;
     private Finding[] _findings = [];
     private int[] _findingOf = []; // rule → index into _findings, or -1
@@ -117,6 +118,7 @@ public sealed class TextInspection
             }
         }
 
+        _pseudonymises = stage == Stage.Input && policy.Pseudonymises && Pseudonyms is not null;
         _modelRuns = _runs[PolicySnapshot.Toxicity] || _runs[PolicySnapshot.Adversarial];
         if (_runs[PolicySnapshot.FactualCheck])
             _factual ??= new FactualCheck();
@@ -207,6 +209,9 @@ public sealed class TextInspection
         _pendingBytes = _scanned = 0;
     }
 
+    /// <summary>Receives the values that the input stage replaces, where the policy wants them back in the answer; null replaces for good.</summary>
+    public Pseudonyms? Pseudonyms { get; set; }
+
     /// <summary>Bytes from the start of the text that no check will act on any more (edits below this offset are final).</summary>
     public long ClearedBytes { get; private set; }
 
@@ -228,7 +233,7 @@ public sealed class TextInspection
     /// <summary>The strongest action among <see cref="Findings"/>.</summary>
     public CheckAction Action { get; private set; }
 
-    private static bool IsSampled(double sample, ulong seed, int check)
+    internal static bool IsSampled(double sample, ulong seed, int check)
     {
         if (sample >= 1)
             return true;
@@ -503,10 +508,12 @@ public sealed class TextInspection
 
     private void Recognise(ReadOnlySpan<byte> text, ReadOnlySpan<byte> lower, SegmentShape shape, Mapping mapping, bool outermost)
     {
-        if (_runs[PolicySnapshot.Pii] && (shape.HasAt || shape.DigitCount > 0))
+        if (_runs[PolicySnapshot.Pii] && (shape.HasAt || shape.DigitCount > 0 || PersonalData.MaySpellAddress(lower)))
         {
             _hits.Clear();
             PersonalData.Find(text, lower, shape, _hits);
+            if (_policy.FindsIpAddresses)
+                PersonalData.FindIpAddresses(text, lower, shape, _hits);
             foreach (var hit in _hits.Items)
                 Fire(PolicySnapshot.Pii, _policy.FirstPiiRule + hit.Kind, 1, mapping.Start(hit.Start), mapping.End(hit.End), PersonalData.Placeholders[hit.Kind]);
         }
@@ -713,6 +720,8 @@ public sealed class TextInspection
 
             if (end == start)
                 continue;
+            if (_pseudonymises)
+                replacement = Pseudonyms!.Of(replacement, segment[start..end]) ?? replacement;
             if (_editCount == _edits.Length)
                 Array.Resize(ref _edits, 2 * _editCount);
             _edits[_editCount++] = new TextEdit(ClearedBytes + start, end - start, replacement);

@@ -4,6 +4,7 @@ using System.IO.Pipelines;
 using System.Text.Json;
 using TraceFed.Gateway.Configuration;
 using TraceFed.Safety;
+using TraceFed.Safety.External;
 using TraceFed.Safety.Factual;
 
 namespace TraceFed;
@@ -43,7 +44,8 @@ internal static class CheckCommand
             var error = parsed.InvocationConfiguration.Error;
             // Facts are checked in answers only.
             var stage = parsed.GetValue(stageName) == "output" || parsed.GetValue(checks) is ["factual"] ? Stage.Output : Stage.Input;
-            var loaded = GatewayConfiguration.ForProcess(parsed.GetValue(config), new Dictionary<string, string>()).Load(needsUpstream: false);
+            var configuration = GatewayConfiguration.ForProcess(parsed.GetValue(config), new Dictionary<string, string>());
+            var loaded = configuration.Load(needsUpstream: false);
             if (loaded.Options is not { } options)
                 return Settings.Print(loaded.Errors, error);
             options.Safety.Factual.Facts = parsed.GetValue(facts) ?? options.Safety.Factual.Facts;
@@ -52,7 +54,7 @@ internal static class CheckCommand
             PolicySnapshot policy;
             try
             {
-                policy = PolicySnapshot.Compile(options.Safety);
+                policy = PolicySnapshot.Compile(options.Safety, ExternalSurroundings.None with { Environment = configuration.Environment });
             }
             catch (ArgumentException e)
             {
@@ -90,6 +92,8 @@ internal static class CheckCommand
             .Where(p => typeof(CheckOptions).IsAssignableFrom(p.PropertyType))
             .Select(p => (Id: JsonNamingPolicy.CamelCase.ConvertName(p.Name), Options: (CheckOptions)p.GetValue(options)!))
             .Concat(options.Terms.Select(t => (t.Id, Options: (CheckOptions)t)))
+            .Concat(options.External.Remote.Select(r => (r.Id, Options: (CheckOptions)r)))
+            .Concat(options.External.Onnx.Select(o => (o.Id, Options: (CheckOptions)o)))
             .ToList();
         foreach (var name in only)
             if (!all.Any(c => c.Id.Equals(name, StringComparison.OrdinalIgnoreCase)))
@@ -122,6 +126,15 @@ internal sealed class CheckLines(PolicySnapshot policy, Stage stage, int maxLine
     private byte[] _claim = [];
     private byte[] _passage = [];
 
+    /// <summary>Texts given to the operator's own checks at once.</summary>
+    private const int MostWaiting = 64;
+
+    private readonly ExternalChecks? _external = policy.External is { } external && external.Runs(stage) ? external : null;
+    private readonly List<Waiting> _waiting = [];
+
+    /// <summary>A line whose result is written once the operator's own checks have judged those before it.</summary>
+    private sealed record Waiting(byte[] Id, long Number, string? Problem, Finding[] Findings, CheckAction Action, float[] Scores, int Claim, List<ExternalWindow> Windows);
+
     /// <summary>Reads JSONL to its end. Results leave as soon as no further complete line is at hand, so a pipe sees them at once.</summary>
     public async Task JudgeAsync(Stream input, PipeWriter output, CancellationToken cancellation)
     {
@@ -143,7 +156,10 @@ internal sealed class CheckLines(PolicySnapshot policy, Stage stage, int maxLine
                 else
                     Judge(line, number, json);
                 EndLine(json, output);
+                if (_waiting.Count == MostWaiting)
+                    await SettleAsync(json, output, cancellation);
             }
+            await SettleAsync(json, output, cancellation);
             if (buffer.Length > maxLineBytes)
             {
                 // Reported once; what follows is dropped as it comes, so a line without end needs no memory.
@@ -219,7 +235,10 @@ internal sealed class CheckLines(PolicySnapshot policy, Stage stage, int maxLine
             _inspection.Begin(role);
             _inspection.Append(claim >= 0 ? _claim.AsSpan(0, claim) : _text.AsSpan(0, length));
             _inspection.Complete();
-            WriteVerdict(json, id);
+            if (_external is null)
+                WriteVerdict(json, id, _inspection.Findings, _inspection.Action, _inspection.Scores, ClaimOf(), [], []);
+            else
+                Wait(number, id, null, claim >= 0 ? _claim.AsSpan(0, claim) : _text.AsSpan(0, length));
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
@@ -325,27 +344,80 @@ internal sealed class CheckLines(PolicySnapshot policy, Stage stage, int maxLine
         return true;
     }
 
-    private void WriteVerdict(Utf8JsonWriter json, in ReadOnlySequence<byte> id)
+    private int ClaimOf() => _readsEvidence ? (int)_inspection.Claims.Verdict : 0;
+
+    private void Wait(long number, in ReadOnlySequence<byte> id, string? problem, ReadOnlySpan<byte> text)
+    {
+        var judged = problem is null && _inspection.Action != CheckAction.Block;
+        _waiting.Add(new(id.ToArray(), number, problem, problem is null ? _inspection.Findings.ToArray() : [], problem is null ? _inspection.Action : CheckAction.Off,
+            problem is null ? _inspection.Scores.ToArray() : [], ClaimOf(), judged ? _external!.WindowsOf(text, _inspection) : []));
+    }
+
+    /// <summary>Judges what waits by the operator's own checks, all at once, and writes it in order.</summary>
+    private async Task SettleAsync(Utf8JsonWriter json, PipeWriter output, CancellationToken cancellation)
+    {
+        if (_waiting.Count == 0)
+            return;
+        var failures = new IReadOnlyList<NotEvaluated>[_waiting.Count];
+        await Parallel.ForAsync(0, _waiting.Count, cancellation, async (i, token) =>
+            failures[i] = _waiting[i].Windows.Count == 0 ? [] : await _external!.JudgeAsync(_waiting[i].Windows, stage, (ulong)_waiting[i].Number, ExternalChecks.Part.All, token));
+        for (var i = 0; i < _waiting.Count; i++)
+        {
+            var line = _waiting[i];
+            var id = new ReadOnlySequence<byte>(line.Id);
+            if (line.Problem is { } problem)
+            {
+                WriteFault(json, line.Number, id, problem);
+            }
+            else
+            {
+                Finding[] findings = [.. line.Findings, .. ExternalChecks.FindingsOf(line.Windows)];
+                WriteVerdict(json, id, findings, findings.Select(f => f.Action).DefaultIfEmpty(line.Action).Max(), line.Scores, line.Claim, line.Windows, failures[i]);
+            }
+            EndLine(json, output);
+        }
+        _waiting.Clear();
+    }
+
+    private void WriteVerdict(Utf8JsonWriter json, in ReadOnlySequence<byte> id, ReadOnlySpan<Finding> findings, CheckAction action, ReadOnlySpan<float> scores, int claim, IReadOnlyList<ExternalWindow> windows, IReadOnlyList<NotEvaluated> failures)
     {
         json.WriteStartObject();
         WriteId(json, id);
-        json.WriteBoolean("flagged"u8, _inspection.Findings.Length > 0);
-        json.WriteString("action"u8, Actions[(int)_inspection.Action]);
+        json.WriteBoolean("flagged"u8, findings.Length > 0);
+        json.WriteString("action"u8, Actions[(int)action]);
         json.WriteStartObject("scores"u8);
-        var scores = _inspection.Scores;
         foreach (var (name, index) in _categories)
             json.WriteNumber(name, Math.Round((decimal)scores[index], 4));
+        foreach (var (check, score) in ExternalChecks.ScoresOf(windows))
+            json.WriteNumber(check, Math.Round((decimal)score, 4));
         json.WriteEndObject();
         if (_readsEvidence)
-            json.WriteString("verdict"u8, Verdicts[(int)_inspection.Claims.Verdict]);
+            json.WriteString("verdict"u8, Verdicts[claim]);
         json.WriteStartArray("rules"u8);
-        foreach (var finding in _inspection.Findings)
+        foreach (var finding in findings)
             json.WriteStringValue(finding.RuleId);
         json.WriteEndArray();
+        if (failures.Count > 0)
+        {
+            json.WriteStartArray("not_evaluated"u8);
+            foreach (var failure in failures)
+                json.WriteStringValue($"{failure.CheckId}: {failure.Reason}");
+            json.WriteEndArray();
+        }
         json.WriteEndObject();
     }
 
-    private static void WriteError(Utf8JsonWriter json, long number, in ReadOnlySequence<byte> id, string problem)
+    private void WriteError(Utf8JsonWriter json, long number, in ReadOnlySequence<byte> id, string problem)
+    {
+        if (_waiting.Count > 0)
+        {
+            Wait(number, id, problem, default); // in its place
+            return;
+        }
+        WriteFault(json, number, id, problem);
+    }
+
+    private static void WriteFault(Utf8JsonWriter json, long number, in ReadOnlySequence<byte> id, string problem)
     {
         json.WriteStartObject();
         WriteId(json, id);

@@ -18,8 +18,14 @@ internal static class EvalCommand
         var json = new Option<bool>("--json") { Description = "One JSON object per line and nothing else." };
         var check = new Option<string?>("--check") { Description = "Only this check.", HelpName = "id" };
         check.AcceptOnlyFromAmong("toxicity", "adversarial", "factual");
-        var command = new Command("eval", "Measure the checks on labelled data.") { suite, json, check };
-        Examples.Of(command, "tracefed eval --suite ../shared/data --json");
+        var plot = new Option<string?>("--plot") { Description = "Also draw ROC and reliability of every set.", HelpName = "file.png" };
+        plot.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<string?>() is { } file && !file.EndsWith(".png", StringComparison.OrdinalIgnoreCase))
+                result.AddError("--plot: a file name that ends in .png is expected.");
+        });
+        var command = new Command("eval", "Measure the checks on labelled data.") { suite, json, check, plot };
+        Examples.Of(command, "tracefed eval --suite ../shared/data --json", "tracefed eval --check toxicity --plot toxicity.png");
         command.SetAction(parsed =>
         {
             var folder = parsed.GetValue(suite)!;
@@ -29,7 +35,8 @@ internal static class EvalCommand
                 return 1;
             }
             var figures = new List<Figure>();
-            var run = new EvalRun(folder, figures);
+            var curves = new EvalPlot();
+            var run = new EvalRun(folder, figures, curves);
             AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) }).Progress().Start(progress =>
             {
                 var only = parsed.GetValue(check);
@@ -41,6 +48,18 @@ internal static class EvalCommand
                     EvalFactual.Run(folder, figures, progress.AddTask("factual", maxValue: 1));
             });
             Print(figures, parsed.GetValue(json), parsed.InvocationConfiguration.Output);
+            if (parsed.GetValue(plot) is { } path)
+            {
+                try
+                {
+                    curves.Save(path);
+                }
+                catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+                {
+                    parsed.InvocationConfiguration.Error.WriteLine($"{path}: {e.Message}");
+                    return 1;
+                }
+            }
             return 0;
         });
         return command;
@@ -97,14 +116,15 @@ internal static class EvalCommand
     {
         private readonly string _folder;
         private readonly List<Figure> _figures;
+        private readonly EvalPlot _curves;
         private readonly PolicySnapshot _policy;
         private readonly TextInspection _inspection = new();
         private readonly int _toxicity, _hate, _adversarial;
         private readonly float _toxicityThreshold, _adversarialThreshold;
 
-        public EvalRun(string folder, List<Figure> figures)
+        public EvalRun(string folder, List<Figure> figures, EvalPlot curves)
         {
-            (_folder, _figures) = (folder, figures);
+            (_folder, _figures, _curves) = (folder, figures, curves);
             // As shipped, but nothing blocks: a score is wanted for all of each text.
             var options = new SafetyOptions();
             _toxicityThreshold = (float)options.Toxicity.Input.Threshold;
@@ -208,6 +228,7 @@ internal static class EvalCommand
 
         private void Measures(string check, string name, float[] scores, int[] labels, float threshold)
         {
+            _curves.Add($"{check} {name}", scores, labels);
             var (low, high) = EvalMetrics.Bootstrap(scores, labels, Draws, (s, l) => EvalMetrics.RocAuc(s, l));
             _figures.Add(new($"{check}.auc.{name}", EvalMetrics.RocAuc(scores, labels), "ratio", low, high, Draws, $"{scores.Length} rows"));
             Add($"{check}.pr_auc.{name}", EvalMetrics.PrAuc(scores, labels), "ratio", "");

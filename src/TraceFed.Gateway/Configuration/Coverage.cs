@@ -12,7 +12,9 @@ public sealed record CoverageRow(string Endpoint, Stage Stage, string Check, str
 public static class Coverage
 {
     /// <summary>Every endpoint × stage × check of a snapshot, in a fixed order.</summary>
-    public static IReadOnlyList<CoverageRow> Of(GatewaySnapshot snapshot) => Of(snapshot.Options, snapshot.Policy.Checks);
+    public static IReadOnlyList<CoverageRow> Of(GatewaySnapshot snapshot) =>
+        [.. Of(snapshot.Options, snapshot.Policy.Checks).Select(row => row.Effect == "block" && snapshot.Policy.External?.FailureNote(row.Check) is { } note
+            ? row with { Note = row.Note.Length == 0 ? note : $"{row.Note}, {note}" } : row)];
 
     internal static IReadOnlyList<CoverageRow> Of(GatewayOptions options, IReadOnlyList<CheckDescription> checks)
     {

@@ -160,6 +160,9 @@ internal static class OptionsRules
         for (var i = 0; i < options.Safety.Terms.Count; i++)
             if (options.Safety.Terms[i].Terms.Count + options.Safety.Terms[i].Patterns.Count == 0)
                 errors.Add($"safety.terms[{i}].terms: a list needs terms or patterns.");
+        for (var i = 0; i < options.Safety.External.Remote.Count; i++)
+            if (options.Safety.External.Remote[i].ApiKeyEnv is { } keyVariable && !environment.ContainsKey(keyVariable))
+                errors.Add($"safety.external.remote[{i}].apiKeyEnv: the environment variable '{keyVariable}' is not set.");
         // The engine's own view, patterns above all; what the attributes have said already is not said twice.
         var named = errors.Select(KeyOf).ToHashSet(StringComparer.Ordinal);
         errors.AddRange(PolicySnapshot.Problems(options.Safety).Where(problem => !named.Contains(KeyOf(problem))));

@@ -1,4 +1,5 @@
 using System.Collections.Frozen;
+using TraceFed.Gateway.Inspection;
 using TraceFed.Gateway.Keys;
 using TraceFed.Safety;
 
@@ -58,8 +59,9 @@ public sealed class GatewaySnapshot
 
     /// <summary>Compiles options that loaded without errors.</summary>
     /// <exception cref="ArgumentException">A rule of the policy does not compile, for example a pattern.</exception>
-    public static GatewaySnapshot Create(GatewayOptions options, long generation, IReadOnlyDictionary<string, string> environment) =>
-        new(options, PolicySnapshot.Compile(options.Safety), generation, environment);
+    /// <param name="previous">The snapshot before: checks of the operator's whose settings are unchanged go on, with their circuits and models.</param>
+    public static GatewaySnapshot Create(GatewayOptions options, long generation, IReadOnlyDictionary<string, string> environment, GatewaySnapshot? previous = null) =>
+        new(options, PolicySnapshot.Compile(options.Safety, new(environment, GuardedRoutes.ViaHeader, TimeProvider.System, previous?.Policy.External)), generation, environment);
 }
 
 /// <summary>One upstream as a request sees it. A class and no record: it holds a secret, which a record would print.</summary>

@@ -25,7 +25,7 @@ public sealed partial class GatewaySnapshots
     public static GatewaySnapshots? Load(GatewayConfiguration configuration, out IReadOnlyList<string> errors)
     {
         var stamp = configuration.Stamp();
-        var snapshot = TryCreate(configuration, 1, out errors);
+        var snapshot = TryCreate(configuration, null, out errors);
         return snapshot is null ? null : new(configuration, snapshot, stamp);
     }
 
@@ -47,6 +47,9 @@ public sealed partial class GatewaySnapshots
     /// <summary>Runs after a new snapshot is in place: the old one and the new one. Must not throw.</summary>
     public event Action<GatewaySnapshot, GatewaySnapshot>? Changed;
 
+    /// <summary>Runs after a reload was refused. Must not throw.</summary>
+    public event Action? Refused;
+
     /// <summary>Reads the settings again. Applies to the next request when they are valid; else logs every reason and keeps what runs.</summary>
     /// <returns>Why the reload was refused; empty when it was applied.</returns>
     public IReadOnlyList<string> Reload()
@@ -55,10 +58,11 @@ public sealed partial class GatewaySnapshots
         {
             var old = _current;
             ReadStamp = Configuration.Stamp();
-            if (TryCreate(Configuration, old.Generation + 1, out var errors) is not { } next)
+            if (TryCreate(Configuration, old, out var errors) is not { } next)
             {
                 foreach (var error in errors)
                     Log.Refused(_logger, error);
+                Refused?.Invoke();
                 return errors;
             }
             foreach (var setting in RestartSettings(old.Options, next.Options))
@@ -72,12 +76,12 @@ public sealed partial class GatewaySnapshots
         }
     }
 
-    private static GatewaySnapshot? TryCreate(GatewayConfiguration configuration, long generation, out IReadOnlyList<string> errors)
+    private static GatewaySnapshot? TryCreate(GatewayConfiguration configuration, GatewaySnapshot? old, out IReadOnlyList<string> errors)
     {
         (var options, errors) = configuration.Load();
         try
         {
-            return options is null ? null : GatewaySnapshot.Create(options, generation, configuration.Environment);
+            return options is null ? null : GatewaySnapshot.Create(options, (old?.Generation ?? 0) + 1, configuration.Environment, old);
         }
         catch (ArgumentException e)
         {

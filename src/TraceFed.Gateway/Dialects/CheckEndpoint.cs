@@ -1,18 +1,20 @@
 using System.Buffers;
 using System.Text.Json;
 using TraceFed.Safety;
+using TraceFed.Safety.External;
 
 namespace TraceFed.Gateway.Dialects;
 
 /// <summary><c>POST /tracefed/v1/check</c>: judges a text without generating. Body <c>{"text": string, "stage"?: "input" | "output", "id"?: string}</c>.</summary>
 public static class CheckEndpoint
 {
-    /// <summary>Judges and writes <c>{id, flagged, action, scores, rules}</c>.</summary>
+    /// <summary>Judges and writes <c>{id, flagged, action, scores, rules}</c>, and <c>not_evaluated</c> when a check of the operator's could not run.</summary>
     /// <returns>Null when the body was written, else what to answer.</returns>
-    public static RequestFault? Answer(ReadOnlyMemory<byte> body, PolicySnapshot policy, TextInspection inspection, ulong seed, string id, IBufferWriter<byte> writer)
+    public static async ValueTask<RequestFault?> AnswerAsync(ReadOnlyMemory<byte> body, PolicySnapshot policy, TextInspection inspection, ulong seed, string id, IBufferWriter<byte> writer, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(policy);
         ArgumentNullException.ThrowIfNull(inspection);
+        ArgumentNullException.ThrowIfNull(writer);
         using var document = Moderations.Read(body, out var fault);
         if (document is null) return fault;
         var root = document.RootElement;
@@ -32,7 +34,20 @@ public static class CheckEndpoint
         inspection.Append(utf8);
         inspection.Complete();
         var verdict = Verdict.From(inspection.Findings);
+        IReadOnlyList<(string CheckId, float Score)> scores = [];
+        IReadOnlyList<NotEvaluated> failures = [];
+        if (!verdict.Blocks && policy.External is { } external && external.Runs(stage))
+        {
+            var own = await external.JudgeTextAsync(utf8, inspection, stage, seed, cancellation);
+            verdict = Verdict.From([.. verdict.Findings, .. own.Findings]);
+            (scores, failures) = (own.Scores, own.NotEvaluated);
+        }
+        Write(policy, inspection, id, verdict, scores, failures, writer);
+        return null;
+    }
 
+    private static void Write(PolicySnapshot policy, TextInspection inspection, string id, Verdict verdict, IReadOnlyList<(string CheckId, float Score)> ownScores, IReadOnlyList<NotEvaluated> failures, IBufferWriter<byte> writer)
+    {
         writer.Write("{\"id\":"u8);
         JsonText.WriteString(writer, id);
         writer.Write(verdict.Action == CheckAction.Off ? ",\"flagged\":false,\"action\":"u8 : ",\"flagged\":true,\"action\":"u8);
@@ -52,13 +67,28 @@ public static class CheckEndpoint
             writer.Write(":"u8);
             Moderations.WriteScore(writer, i < inspection.Scores.Length ? inspection.Scores[i] : 0);
         }
+        foreach (var (check, score) in ownScores)
+        {
+            writer.Write(","u8);
+            JsonText.WriteString(writer, check);
+            writer.Write(":"u8);
+            Moderations.WriteScore(writer, score);
+        }
         writer.Write("},\"rules\":["u8);
         for (var i = 0; i < verdict.Findings.Length; i++)
         {
             if (i > 0) writer.Write(","u8);
             JsonText.WriteString(writer, verdict.Findings[i].RuleId);
         }
+        if (failures.Count > 0)
+        {
+            writer.Write("],\"not_evaluated\":["u8);
+            for (var i = 0; i < failures.Count; i++)
+            {
+                if (i > 0) writer.Write(","u8);
+                JsonText.WriteString(writer, failures[i].CheckId);
+            }
+        }
         writer.Write("]}"u8);
-        return null;
     }
 }

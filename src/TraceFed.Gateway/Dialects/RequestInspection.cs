@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Runtime.InteropServices;
 using TraceFed.Safety;
+using TraceFed.Safety.External;
 using TraceFed.Safety.Factual;
 
 namespace TraceFed.Gateway.Dialects;
@@ -73,6 +74,59 @@ public sealed partial class GuardedRequest
 
     /// <summary>Wipes the copy of the request's text that <see cref="Evidence"/> made.</summary>
     internal void ForgetEvidence() => _evidence?.Clear();
+
+    /// <summary>
+    /// Runs the operator's own checks over what the built-in ones let through. The only wait of the input stage, and only where such a check is configured.
+    /// </summary>
+    /// <param name="external">The checks.</param>
+    /// <param name="verdict">What <see cref="Inspect"/> said; it does not block.</param>
+    /// <param name="seed">As given to <see cref="Inspect"/>.</param>
+    /// <param name="cancellation">The client has left.</param>
+    /// <returns>Both verdicts together, and the checks that could not run.</returns>
+    public async Task<(Verdict Verdict, IReadOnlyList<NotEvaluated> NotEvaluated)> InspectExternallyAsync(ExternalChecks external, Verdict verdict, ulong seed, CancellationToken cancellation)
+    {
+        ArgumentNullException.ThrowIfNull(external);
+        var windows = new List<ExternalWindow>();
+        CollectWindows(external, windows);
+        if (windows.Count == 0) return (verdict, []);
+        var failures = await external.JudgeAsync(windows, Stage.Input, seed, ExternalChecks.Part.All, cancellation);
+        var findings = new List<Finding>(verdict.Findings);
+        foreach (var window in windows)
+        {
+            foreach (var finding in window.Findings)
+            {
+                if (!findings.Exists(f => f.RuleId == finding.RuleId)) findings.Add(finding);
+            }
+        }
+        var together = Verdict.From(CollectionsMarshal.AsSpan(findings));
+        InputFlagged |= together.Action != CheckAction.Off;
+        if (InputModeration == ModerationMode.Block && InputFlagged) together = together with { Action = CheckAction.Block };
+        return (together, failures);
+    }
+
+    /// <summary>Every text of the request with its edits, parts of one message joined by a line feed.</summary>
+    private void CollectWindows(ExternalChecks external, List<ExternalWindow> windows)
+    {
+        var text = new PooledBytes();
+        var count = 0;
+        var carriers = CollectionsMarshal.AsSpan(_carriers); // sorted by Inspect, unless no built-in check runs
+        carriers.Sort();
+        _edits.Sort((a, b) => a.Carrier != b.Carrier ? a.Carrier.CompareTo(b.Carrier) : a.Start.CompareTo(b.Start));
+        var edits = CollectionsMarshal.AsSpan(_edits);
+        for (var i = 0; i < carriers.Length; i++)
+        {
+            var first = 0;
+            while (first < edits.Length && edits[first].Carrier != i) first++;
+            var end = first;
+            while (end < edits.Length && edits[end].Carrier == i) end++;
+            if (text.Length > 0) text.Append("\n"u8);
+            Apply(Decode(carriers[i]), edits[first..end], text, escape: false);
+            if (i + 1 < carriers.Length && carriers[i + 1].Group == carriers[i].Group) continue;
+            external.Split(text.Span, windows, ref count);
+            text.Mutable.Clear();
+            text.Clear();
+        }
+    }
 
     private void JudgeCarriers(TextInspection inspection)
     {

@@ -1,5 +1,7 @@
 using System.Buffers;
+using System.IO.Hashing;
 using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Unicode;
 using TraceFed.Safety;
@@ -29,6 +31,7 @@ public enum ResponseFraming : byte { Json, ServerSentEvents, NdJson }
 /// 1. <see cref="Write"/> finds whole frames (<see cref="FrameSplitter"/>); a unary answer is one frame.
 /// 2. <c>ResponseCarriers.cs</c> finds the texts of a frame; each is a piece of a <see cref="Channel"/>.
 /// 3. <c>Ingest</c> (here) appends the pieces to their channels, which judge them.
+/// 3b. <c>ResponseExternal.cs</c> gives what they cleared to the operator's own checks, where there are any; nothing leaves before their verdict.
 /// 4. <c>ResponseRelease.cs</c> lets frames go in order, each when all of its text is cleared, spliced where a check acted.
 /// 5. <c>TerminalFrames.cs</c> tells the client in its dialect that a choice was ended.
 /// </remarks>
@@ -54,6 +57,10 @@ public sealed partial class ResponseInspector
     private readonly Stack<TextInspection> _inspections = new();
     private readonly Stack<Channel> _freeChannels = new();
     private readonly Stack<ChoiceState> _freeChoices = new();
+    private readonly Stack<PseudonymRestorer> _restorers = new();
+    // Seeded per process, so that no model can aim at a collision.
+    private static readonly long HashSeed = BitConverter.ToInt64(RandomNumberGenerator.GetBytes(8));
+    private readonly HashSet<(ulong Hash, long Length)> _clean = [];
     private readonly List<Finding> _findings = [];
     private readonly List<float> _scores = [];
 
@@ -63,13 +70,16 @@ public sealed partial class ResponseInspector
     private ulong _seed;
     private FactualEvidence? _evidence;
     private int _maxHeldBytes, _frameHead, _releasedTo;
-    private bool _gate, _holdAll, _draining, _raw, _judge, _ignoreRest, _overflow;
+    private Pseudonyms? _pseudonyms;
+    private bool _gate, _acts, _holdAll, _draining, _raw, _judge, _ignoreRest, _overflow;
 
     private Endpoint Endpoint => _request.Endpoint;
 
     /// <summary>Starts over for a new answer. Pooled by the caller.</summary>
-    public void Reset(GuardedRequest request, PolicySnapshot policy, ReleasePolicy release, ResponseFraming framing, ulong seed, int maxHeldBytes)
+    /// <param name="pseudonyms">What the request's placeholders stand for; null or empty when there are none.</param>
+    public void Reset(GuardedRequest request, PolicySnapshot policy, ReleasePolicy release, ResponseFraming framing, ulong seed, int maxHeldBytes, Pseudonyms? pseudonyms = null)
     {
+        _pseudonyms = pseudonyms is { Any: true } ? pseudonyms : null;
         _request = request;
         _policy = policy;
         _framing = framing;
@@ -78,11 +88,15 @@ public sealed partial class ResponseInspector
         _judge = policy.Runs(Stage.Output) && request.Endpoint != Endpoint.Embeddings;
         _evidence = _judge && policy.ChecksFacts ? request.Evidence(policy.MaxContextBytes) : null;
         var blockOnFlag = _judge && request.OutputModeration == ModerationMode.Block;
-        _gate = _judge && (blockOnFlag || policy.Acts(Stage.Output) && release != ReleasePolicy.Observe);
-        _holdAll = _gate && (blockOnFlag || release == ReleasePolicy.HoldAll);
+        _acts = _judge && (blockOnFlag || policy.Acts(Stage.Output) && release != ReleasePolicy.Observe);
+        if (_pseudonyms is not null && request.Endpoint != Endpoint.Embeddings) _judge = true; // texts must be found to be restored
+        _gate = _acts || _judge && _pseudonyms is not null;
+        _holdAll = _acts && (blockOnFlag || release == ReleasePolicy.HoldAll);
         _raw = !_gate && !request.WantsModeration;
         _draining = _ignoreRest = _overflow = false;
         _frameHead = _releasedTo = 0;
+        MostHeldBytes = 0;
+        _clean.Clear();
         IsFinished = false;
         InputTokens = OutputTokens = -1;
         _held.Clear();
@@ -97,6 +111,7 @@ public sealed partial class ResponseInspector
         _findings.Clear();
         _scores.Clear();
         ResetTemplates();
+        ResetExternal(blockOnFlag);
     }
 
     /// <summary>The next bytes from upstream; what may leave is appended to <paramref name="client"/>.</summary>
@@ -116,6 +131,7 @@ public sealed partial class ResponseInspector
             if (IsFinished) { Drop(); return; }
             Compact();
         }
+        if (!_raw) MostHeldBytes = Math.Max(MostHeldBytes, _held.Length - _releasedTo);
         if (_overflow || _held.Length - _releasedTo > _maxHeldBytes) Overflow(client);
     }
 
@@ -126,7 +142,14 @@ public sealed partial class ResponseInspector
         if (_framing == ResponseFraming.Json) TakeUnary();
         else if (_splitter.Last(_held.Span)) TakeFrame(trailing: true);
         CompleteAll();
+        _ended = true;
+        Finish(client);
+    }
+
+    private void Finish(IBufferWriter<byte> client)
+    {
         if (_overflow) { Overflow(client); return; }
+        if (AwaitsVerdict) return;
         _draining = true;
         Release(client);
         if (!IsFinished && _framing != ResponseFraming.Json && !_raw) WriteModerationFrame(client);
@@ -149,6 +172,9 @@ public sealed partial class ResponseInspector
 
     /// <summary>Bytes are being held: send keep-alives (<see cref="KeepAlive"/>) if it lasts.</summary>
     public bool IsHolding => !IsFinished && !_raw && _held.Length > _releasedTo;
+
+    /// <summary>Most bytes of the answer that were held back between two writes of the upstream.</summary>
+    public int MostHeldBytes { get; private set; }
 
     /// <summary>Writes a keep-alive if the framing has one (SSE comment at an event boundary); else nothing.</summary>
     public void KeepAlive(IBufferWriter<byte> client)
@@ -190,7 +216,7 @@ public sealed partial class ResponseInspector
         if (!readable)
         {
             RemoveFrom(firstSpan, firstMark);
-            if (_gate)
+            if (_acts)
             {
                 if (trailing) { _held.Truncate(start); return; } // the upstream stopped inside a frame
                 FailAll(UnreadableRule);
@@ -209,7 +235,7 @@ public sealed partial class ResponseInspector
         if (!readable)
         {
             RemoveFrom(0, 0);
-            if (_gate && _held.Length > 0) { FailAll(UnreadableRule); _overflow = true; return; }
+            if (_acts && _held.Length > 0) { FailAll(UnreadableRule); _overflow = true; return; }
         }
         Ingest(0, 0);
         _frames.Add(new(0, _held.Length, 0, _spans.Count, 0, _marks.Count, _frameChoice, false, _frameUsage));
@@ -218,7 +244,7 @@ public sealed partial class ResponseInspector
     private bool Walk(ReadOnlySpan<byte> json, int offset)
     {
         // Checks need valid UTF-8; a lenient client might still show what a strict reader would not.
-        if (_gate && !Utf8.IsValid(json)) return false;
+        if (_acts && !Utf8.IsValid(json)) return false;
         try
         {
             WalkFrame(json, offset);
@@ -275,6 +301,13 @@ public sealed partial class ResponseInspector
         if (_overflow) { span.Withheld = true; return; }
 
         var raw = _held.Span.Slice(_frameStart + span.RawStart, span.RawLength);
+        if (span.Kind == SpanKind.Whole && Repeats(span, raw))
+        {
+            channel.Completed = true;
+            _channels.Remove(channel);
+            Recycle(channel);
+            return;
+        }
         span.Channel = channel;
         span.TextStart = channel.Length;
         span.CarriedHigh = channel.PendingHigh;
@@ -283,6 +316,9 @@ public sealed partial class ResponseInspector
         {
             span.TextLength = raw.Length;
             channel.Inspection!.Append(raw);
+            channel.External?.Append(raw);
+            channel.Restorer?.Append(raw);
+            channel.Hash?.Append(raw);
         }
         else
         {
@@ -291,10 +327,13 @@ public sealed partial class ResponseInspector
             span.TextLength = JsonText.Unescape(raw, buffer, ref channel.PendingHigh, out span.Carried);
             span.EndsPending = channel.PendingHigh != 0;
             channel.Inspection!.Append(buffer[..span.TextLength]);
+            channel.External?.Append(buffer[..span.TextLength]);
+            channel.Restorer?.Append(buffer[..span.TextLength]);
+            channel.Hash?.Append(buffer[..span.TextLength]);
         }
         channel.Length += span.TextLength;
         if (span.Kind == SpanKind.Whole) CompleteChannel(channel);
-        else NoteBlock(channel);
+        else { NoteBlock(channel); AdvanceExternal(channel, last: channel.Inspection.IsBlocked); }
         if (channel.Completed && channel.Inspection is null)
         {
             // Whole and clean: nothing to remember.
@@ -332,6 +371,15 @@ public sealed partial class ResponseInspector
         channel.Inspection = _inspections.TryPop(out var inspection) ? inspection : new TextInspection();
         channel.Inspection.Reset(_policy, Stage.Output, _seed, _evidence);
         channel.Inspection.Begin(TextRole.Assistant);
+        OpenExternal(channel);
+        channel.OnlyObserved = !_acts;
+        if (Endpoint == Endpoint.Responses && _framing != ResponseFraming.Json) (channel.Hash ??= new XxHash3(HashSeed)).Reset();
+        else channel.Hash = null;
+        if (_pseudonyms is not null && kind != SpanKind.Shadow)
+        {
+            channel.Restorer = _restorers.TryPop(out var restorer) ? restorer : new PseudonymRestorer();
+            channel.Restorer.Begin(_pseudonyms);
+        }
         _channels.Add(channel);
         return channel;
     }
@@ -340,7 +388,18 @@ public sealed partial class ResponseInspector
     {
         if (channel.Inspection is { } inspection) _inspections.Push(inspection);
         channel.Inspection = null;
+        CloseExternal(channel);
+        CloseRestorer(channel);
         _freeChannels.Push(channel);
+    }
+
+    private void CloseRestorer(Channel channel)
+    {
+        if (channel.Restorer is not { } restorer) return;
+        channel.Restorer = null;
+        channel.Forget();
+        restorer.Begin(_pseudonyms!);
+        _restorers.Push(restorer);
     }
 
     private void CompleteAll()
@@ -370,27 +429,51 @@ public sealed partial class ResponseInspector
     {
         if (channel.Completed) return;
         channel.Completed = true;
+        channel.Restorer?.Complete();
         if (channel.IsBlocked || Choice(channel.Choice).Blocked && channel.Kind != SpanKind.Shadow && channel.Kind != SpanKind.Whole)
         {
             // Judged no further: what is not cleared stays withheld.
             NoteBlock(channel);
+            AdvanceExternal(channel, last: true);
             return;
         }
         var inspection = channel.Inspection!;
-        if (channel.PendingHigh != 0) { inspection.Append("\uFFFD"u8); channel.PendingHigh = '\0'; }
+        if (channel.PendingHigh != 0) { inspection.Append("\uFFFD"u8); channel.External?.Append("\uFFFD"u8); channel.PendingHigh = '\0'; }
         inspection.Complete();
         NoteBlock(channel);
         Merge(channel);
-        if (!inspection.IsBlocked && inspection.Edits.IsEmpty)
+        AdvanceExternal(channel, last: true);
+        if (!inspection.IsBlocked && channel.Edits.IsEmpty && channel.External is null)
         {
             channel.Inspection = null;
             _inspections.Push(inspection);
+            CloseRestorer(channel);
+            if (channel.Hash is { } hash && _clean.Count < MaxChannels) _clean.Add((hash.GetCurrentHashAsUInt64(), channel.Length));
         }
+    }
+
+    /// <summary>
+    /// The Responses API sends every text again, whole, in its <c>done</c> events and in the last one. A text that was judged and in which nothing
+    /// was found to act on is not judged again.
+    /// </summary>
+    private bool Repeats(in TextSpan span, ReadOnlySpan<byte> raw)
+    {
+        if (_clean.Count == 0) return false;
+        var text = raw;
+        if (span.Escaped)
+        {
+            _scratch.Clear();
+            var buffer = _scratch.GetSpan(raw.Length + JsonText.Slack);
+            var pending = '\0';
+            text = buffer[..JsonText.Unescape(raw, buffer, ref pending, out _)];
+            if (pending != 0) return false;
+        }
+        return _clean.Contains((XxHash3.HashToUInt64(text, HashSeed), text.Length));
     }
 
     private void NoteBlock(Channel channel)
     {
-        if (!_gate || channel.Inspection is not { } inspection) return;
+        if (!_acts || channel.Inspection is not { } inspection) return;
         var flagged = _request.OutputModeration == ModerationMode.Block && !inspection.Findings.IsEmpty;
         if (!inspection.IsBlocked && !flagged) return;
         Merge(channel, flagged);
@@ -398,6 +481,7 @@ public sealed partial class ResponseInspector
         var choice = Choice(channel.Choice);
         choice.Blocked = true;
         choice.FromStart |= _holdAll;
+        AdvanceChoice(choice.Index);
     }
 
     private void Merge(Channel channel, bool asBlock = false)
@@ -458,7 +542,7 @@ public sealed partial class ResponseInspector
 
     private void Overflow(IBufferWriter<byte> client)
     {
-        if (!_gate)
+        if (!_acts)
         {
             // Nothing acts, so nothing is held back; the rest is not evaluated.
             if (!_raw) { client.Write(_held.Span[_releasedTo..]); _raw = true; }

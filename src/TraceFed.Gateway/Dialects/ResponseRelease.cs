@@ -21,6 +21,7 @@ public sealed partial class ResponseInspector
 
     private void Release(IBufferWriter<byte> client)
     {
+        if (AwaitsVerdict) return;
         while (!IsFinished && _frameHead < _frames.Count)
         {
             var frame = _frames[_frameHead];
@@ -62,7 +63,7 @@ public sealed partial class ResponseInspector
             // A completed piece stays known as long as its choice lives, so that a text that resumes is seen as such; its engine goes back.
             if (--channel.Held > 0 || !channel.Completed || channel.IsBlocked) continue;
             if (channel.Kind == SpanKind.Whole) { _channels.Remove(channel); Recycle(channel); }
-            else if (channel.Inspection is { } inspection) { channel.Inspection = null; _inspections.Push(inspection); }
+            else if (channel.Inspection is { } inspection) { channel.Inspection = null; _inspections.Push(inspection); CloseExternal(channel); CloseRestorer(channel); }
         }
     }
 
@@ -95,6 +96,7 @@ public sealed partial class ResponseInspector
             if (unary) SpliceModeration(frame);
             NoteReleased(frame, kept);
             WriteSpliced(frame, client);
+            if (_pseudonyms is not null) _spliced.Mutable.Clear(); // values that were put back
         }
         foreach (var choice in _ending)
         {
@@ -149,7 +151,7 @@ public sealed partial class ResponseInspector
         var allowed = end;
         if (span.Withheld || ending || choice.Blocked && choice.FromStart) allowed = span.TextStart;
         else if (channel is not null && (channel.IsBlocked || choice.Blocked && !channel.Completed)) allowed = Math.Clamp(channel.Cleared, span.TextStart, end);
-        else if (channel is not null && choice.Blocked && channel.Completed && channel.Inspection is { } cut) allowed = Math.Clamp(cut.ClearedBytes, span.TextStart, end);
+        else if (channel is not null && choice.Blocked && channel.Completed && channel.Inspection is not null) allowed = Math.Clamp(channel.Cleared, span.TextStart, end);
         var withheld = span.Withheld || ending || allowed < end || choice.Blocked && choice.FromStart;
         if (withheld && !ending && !choice.Ended) _ending.Add(choice);
 

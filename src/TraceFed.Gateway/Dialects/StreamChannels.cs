@@ -1,4 +1,6 @@
+using System.IO.Hashing;
 using TraceFed.Safety;
+using TraceFed.Safety.External;
 
 namespace TraceFed.Gateway.Dialects;
 
@@ -63,9 +65,59 @@ internal sealed class Channel
     /// <summary>Spans of held frames that point here.</summary>
     public int Held;
 
-    public bool IsBlocked => Inspection is { IsBlocked: true };
-    public long Cleared => Inspection?.ClearedBytes ?? long.MaxValue;
-    public ReadOnlySpan<TextEdit> Edits => Inspection is { } inspection ? inspection.Edits : default;
+    /// <summary>The same text for the operator's own checks; null when there are none.</summary>
+    public ExternalText? External;
+
+    /// <summary>Puts back what stands behind placeholders; null when the request has none.</summary>
+    public PseudonymRestorer? Restorer;
+    /// <summary>What the checks say is only reported.</summary>
+    public bool OnlyObserved;
+    /// <summary>Hash of the text so far, where an answer repeats its texts.</summary>
+    public XxHash3? Hash;
+    private readonly List<TextEdit> _together = [];
+    private (int, int, bool) _togetherOf;
+
+    public bool IsBlocked => !OnlyObserved && (Inspection is { IsBlocked: true } || External is { IsBlocked: true });
+
+    public long Cleared
+    {
+        get
+        {
+            var judged = OnlyObserved || Inspection is null ? long.MaxValue : Math.Min(Inspection.ClearedBytes, External?.ClearedBytes ?? long.MaxValue);
+            // Where a check ended the text, a placeholder that was cut off stays as it is: the same for every way of cutting into frames.
+            return Restorer is null || IsBlocked ? judged : Math.Min(judged, Restorer.ClearedBytes);
+        }
+    }
+
+    public ReadOnlySpan<TextEdit> Edits =>
+        Inspection is not { } inspection ? default : Restorer is not { Edits.IsEmpty: false } restorer ? OnlyObserved ? default : inspection.Edits : Together(inspection, restorer);
+
+    /// <summary>Edits of the checks, and between them the values put back.</summary>
+    private ReadOnlySpan<TextEdit> Together(TextInspection inspection, PseudonymRestorer restorer)
+    {
+        var checks = OnlyObserved ? default : inspection.Edits;
+        if (_togetherOf != (checks.Length, restorer.Edits.Length, IsBlocked))
+        {
+            _togetherOf = (checks.Length, restorer.Edits.Length, IsBlocked);
+            _together.Clear();
+            var next = 0;
+            foreach (ref readonly var value in restorer.Edits)
+            {
+                while (next < checks.Length && checks[next].Start + checks[next].Length <= value.Start) _together.Add(checks[next++]);
+                var overlaps = next < checks.Length && checks[next].Start < value.Start + value.Length;
+                if (!overlaps && !(IsBlocked && value.Start + value.Length > Cleared)) _together.Add(value);
+            }
+            while (next < checks.Length) _together.Add(checks[next++]);
+        }
+        return System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_together);
+    }
+
+    /// <summary>The merged edits hold values of a request: they go with it.</summary>
+    public void Forget()
+    {
+        _together.Clear();
+        _togetherOf = default;
+    }
 }
 
 /// <summary>One choice of an answer.</summary>

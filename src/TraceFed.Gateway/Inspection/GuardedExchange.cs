@@ -6,6 +6,7 @@ using TraceFed.Gateway.Configuration;
 using TraceFed.Gateway.Dialects;
 using TraceFed.Gateway.Keys;
 using TraceFed.Safety;
+using TraceFed.Safety.External;
 using Endpoint = TraceFed.Gateway.Dialects.Endpoint;
 
 namespace TraceFed.Gateway.Inspection;
@@ -24,6 +25,8 @@ internal sealed class GuardedExchange(TimeProvider time)
     public GatewaySnapshot Snapshot { get; private set; } = null!;
     public GuardedRequest Request { get; } = new();
     public TextInspection Inspection { get; } = new();
+    /// <summary>What the placeholders of this request stand for, where the policy replaces personal data for the model only.</summary>
+    public Pseudonyms Pseudonyms { get; } = new();
     public InspectedResponseBody Response { get; } = new();
     public KeyIdentity Identity { get; set; } = null!;
     /// <summary>Where this request goes; null when no upstream serves its model, or it names none.</summary>
@@ -31,6 +34,8 @@ internal sealed class GuardedExchange(TimeProvider time)
     /// <summary>Named in a refusal, in the log and nowhere else; made when first asked for.</summary>
     public string DecisionId => _decisionId ??= Guid.CreateVersion7().ToString("N", CultureInfo.InvariantCulture);
     public Verdict InputVerdict { get; private set; }
+    /// <summary>The operator's own checks that could not run on all of the request.</summary>
+    public IReadOnlyList<NotEvaluated> NotEvaluated { get; private set; } = [];
     /// <summary>The body was read and parsed: <see cref="Request"/> is this request's.</summary>
     public bool IsParsed { get; set; }
     /// <summary>Decides which sampled checks run on this request, the same for both stages.</summary>
@@ -49,7 +54,7 @@ internal sealed class GuardedExchange(TimeProvider time)
     public ReplayBody Forwarded => _forwarded;
 
     /// <summary>An embedding has no text to judge; everything else is judged when a check runs at the output, or the client asked for scores.</summary>
-    public bool NeedsOutputInspection => Request.Endpoint != Endpoint.Embeddings && (Snapshot.Policy.Runs(Stage.Output) || Request.WantsModeration);
+    public bool NeedsOutputInspection => Request.Endpoint != Endpoint.Embeddings && (Snapshot.Policy.Runs(Stage.Output) || Request.WantsModeration || Pseudonyms.Any);
 
     public void Begin(GatewaySnapshot snapshot)
     {
@@ -59,6 +64,7 @@ internal sealed class GuardedExchange(TimeProvider time)
         Identity = snapshot.Keys.Anonymous;
         Upstream = null;
         InputVerdict = default;
+        NotEvaluated = [];
         IsParsed = false;
         Response.Forget();
         Seed = unchecked((ulong)Random.Shared.NextInt64());
@@ -71,6 +77,7 @@ internal sealed class GuardedExchange(TimeProvider time)
         _rewritten.Release();
         _forwarded.Reset(default);
         Request.ForgetEvidence();
+        Pseudonyms.Clear();
         Snapshot = null!;
         Identity = null!;
         Upstream = null;
@@ -135,12 +142,20 @@ internal sealed class GuardedExchange(TimeProvider time)
     public Verdict Inspect(HttpRequest request)
     {
         var began = time.GetTimestamp();
+        Inspection.Pseudonyms = Pseudonyms;
         InputVerdict = Request.Inspect(Inspection, Snapshot.Policy, Seed, _rewritten);
         InspectionTicks = time.GetTimestamp() - began;
         Rewind();
         request.Body = _forwarded;
         request.ContentLength = _forwarded.Length;
         request.Headers.TransferEncoding = default;
+        return InputVerdict;
+    }
+
+    /// <summary>The operator's own checks, which wait for a service or a model; only after <see cref="Inspect"/> let the request pass.</summary>
+    public async Task<Verdict> InspectExternallyAsync(ExternalChecks external, CancellationToken cancellationToken)
+    {
+        (InputVerdict, NotEvaluated) = await Request.InspectExternallyAsync(external, InputVerdict, Seed, cancellationToken);
         return InputVerdict;
     }
 

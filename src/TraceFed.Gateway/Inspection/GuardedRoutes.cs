@@ -21,7 +21,7 @@ internal static class GuardedRoutes
 
     // Names this process in Via, so that a request that comes back is recognised.
     private static readonly string ViaMark = "tracefed-" + RandomNumberGenerator.GetHexString(12, lowercase: true);
-    private static readonly string ViaHeader = "1.1 " + ViaMark;
+    public static readonly string ViaHeader = "1.1 " + ViaMark;
 
     /// <summary>Read from the route that matched, not from the path: what was matched as guarded is guarded, however the path was spelt.</summary>
     public static GuardedRoute Of(HttpContext context)

@@ -2,6 +2,7 @@ using System.IO.Pipelines;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using TraceFed.Gateway.Dialects;
+using TraceFed.Safety.External;
 
 namespace TraceFed.Gateway.Inspection;
 
@@ -87,6 +88,9 @@ internal sealed class InspectedResponseBody : Stream, IHttpResponseBodyFeature
     public bool EndedByCheck => _mode is Mode.Stream && _inspector.IsFinished;
 
     public Verdict Verdict => WasInspected ? _inspector.Verdict : default;
+    /// <summary>The operator's own checks that could not run on all of the answer.</summary>
+    public IReadOnlyList<NotEvaluated> NotEvaluated => WasInspected ? _inspector.NotEvaluated : [];
+    public int MostHeldBytes => WasInspected ? _inspector.MostHeldBytes : 0;
     public int InputTokens => WasInspected ? _inspector.InputTokens : -1;
     public int OutputTokens => WasInspected ? _inspector.OutputTokens : -1;
 
@@ -101,6 +105,8 @@ internal sealed class InspectedResponseBody : Stream, IHttpResponseBodyFeature
             var began = _exchange.Time.GetTimestamp();
             _inspector.Complete(_output);
             InspectionTicks += _exchange.Time.GetTimestamp() - began;
+            if (_inspector.AwaitsVerdict)
+                await AwaitVerdictAsync(cancellationToken);
             if (_mode == Mode.Unary)
                 _context.Response.ContentLength = _output.WrittenCount;
             await SendAsync(cancellationToken);
@@ -109,6 +115,35 @@ internal sealed class InspectedResponseBody : Stream, IHttpResponseBodyFeature
         {
             _gate.Release();
         }
+
+        if (_inspector.IsObserving)
+        {
+            // The client has everything; only our figures wait.
+            if (_context.Features.Get<Caching.CacheCandidate>() is null)
+                await _client.CompleteAsync();
+            await _inspector.FinishObservingAsync();
+        }
+    }
+
+    /// <summary>Waits for the operator's own checks, with the gate open so that keep-alives go on. Held again afterwards.</summary>
+    private async ValueTask AwaitVerdictAsync(CancellationToken cancellationToken)
+    {
+        do
+        {
+            if (_mode == Mode.Stream)
+                await SendAsync(cancellationToken); // what was cleared before
+            _gate.Release();
+            try
+            {
+                await _inspector.JudgeAsync(cancellationToken);
+            }
+            finally
+            {
+                await _gate.WaitAsync(CancellationToken.None);
+            }
+            _inspector.Resume(_output);
+        }
+        while (_inspector.AwaitsVerdict);
     }
 
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
@@ -130,6 +165,8 @@ internal sealed class InspectedResponseBody : Stream, IHttpResponseBodyFeature
                     if (_inspector.IsFinished)
                         break;
                     Inspect(buffer.Span);
+                    if (_inspector.AwaitsVerdict)
+                        await AwaitVerdictAsync(cancellationToken);
                     await SendAsync(cancellationToken);
                     if (_inspector.IsFinished)
                     {
@@ -180,7 +217,7 @@ internal sealed class InspectedResponseBody : Stream, IHttpResponseBodyFeature
             return;
         }
 
-        _inspector.Reset(_exchange.Request, _exchange.Snapshot.Policy, _exchange.Release, framing.Value, _exchange.Seed, _exchange.Snapshot.Options.Limits.MaxHeldBytes);
+        _inspector.Reset(_exchange.Request, _exchange.Snapshot.Policy, _exchange.Release, framing.Value, _exchange.Seed, _exchange.Snapshot.Options.Limits.MaxHeldBytes, _exchange.Pseudonyms);
         if (framing == ResponseFraming.Json)
         {
             _mode = Mode.Unary;

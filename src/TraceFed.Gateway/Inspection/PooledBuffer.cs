@@ -7,6 +7,7 @@ internal sealed class PooledBuffer : IBufferWriter<byte>
 {
     private byte[] _array = [];
     private int _written;
+    private int _most; // what was written before a Clear
 
     public int WrittenCount => _written;
 
@@ -31,19 +32,23 @@ internal sealed class PooledBuffer : IBufferWriter<byte>
     }
 
     /// <summary>Forgets the content, keeps the memory.</summary>
-    public void Clear() => _written = 0;
+    public void Clear()
+    {
+        _most = Math.Max(_most, _written);
+        _written = 0;
+    }
 
     /// <summary>Forgets the content and returns the memory, wiped: it held user text.</summary>
     public void Release()
     {
         if (_array.Length > 0)
         {
-            _array.AsSpan(0, _written).Clear();
+            _array.AsSpan(0, Math.Max(_most, _written)).Clear();
             ArrayPool<byte>.Shared.Return(_array);
         }
 
         _array = [];
-        _written = 0;
+        _written = _most = 0;
     }
 
     private void Reserve(int size)
@@ -54,10 +59,11 @@ internal sealed class PooledBuffer : IBufferWriter<byte>
         _array.AsSpan(0, _written).CopyTo(larger);
         if (_array.Length > 0)
         {
-            _array.AsSpan(0, _written).Clear();
+            _array.AsSpan(0, Math.Max(_most, _written)).Clear();
             ArrayPool<byte>.Shared.Return(_array);
         }
 
+        _most = 0;
         _array = larger;
     }
 }

@@ -3,7 +3,7 @@ using static TraceFed.Safety.Recognition.Bytes;
 
 namespace TraceFed.Safety.Recognition;
 
-/// <summary>Finds e-mail addresses, phone numbers, payment cards, IBANs and US social security numbers, by hand-written scanners.</summary>
+/// <summary>Finds e-mail addresses (also spelt out), phone numbers, payment cards, IBANs US social security numbers and, where asked for, IP addresses, by hand-written scanners.</summary>
 /// <remarks>
 /// Every kind has a check that random digits fail: Luhn and issuer ranges (ISO/IEC 7812), MOD 97-10 and country lengths (ISO 13616),
 /// the allocation rules of the SSA and of the North American Numbering Plan. Forms that would match ordinary numbers are taken only
@@ -11,10 +11,10 @@ namespace TraceFed.Safety.Recognition;
 /// </remarks>
 internal static class PersonalData
 {
-    public const int Email = 0, Phone = 1, Card = 2, Iban = 3, Ssn = 4;
+    public const int Email = 0, Phone = 1, Card = 2, Iban = 3, Ssn = 4, Ip = 5;
 
-    public static readonly ImmutableArray<string> Rules = ["pii.email", "pii.phone", "pii.card", "pii.iban", "pii.ssn"];
-    public static readonly ImmutableArray<byte[]> Placeholders = ["[EMAIL]"u8.ToArray(), "[PHONE]"u8.ToArray(), "[CARD]"u8.ToArray(), "[IBAN]"u8.ToArray(), "[SSN]"u8.ToArray()];
+    public static readonly ImmutableArray<string> Rules = ["pii.email", "pii.phone", "pii.card", "pii.iban", "pii.ssn", "pii.ip"];
+    public static readonly ImmutableArray<byte[]> Placeholders = ["[EMAIL]"u8.ToArray(), "[PHONE]"u8.ToArray(), "[CARD]"u8.ToArray(), "[IBAN]"u8.ToArray(), "[SSN]"u8.ToArray(), "[IP]"u8.ToArray()];
 
     private const int FewestDigits = 7;
     private const int MostGroups = 16;
@@ -27,6 +27,8 @@ internal static class PersonalData
     {
         if (shape.HasAt)
             FindEmails(text, lower, hits);
+        if (MaySpellAddress(lower))
+            FindSpelledEmails(lower, hits);
         if (shape.DigitCount < FewestDigits)
             return;
         FindIbans(text, hits);
@@ -83,6 +85,141 @@ internal static class PersonalData
             i = domainEnd - 1;
         }
     }
+
+    /// <summary>Something of <c>name at example dot com</c> or <c>name [at] example.com</c> is there.</summary>
+    public static bool MaySpellAddress(ReadOnlySpan<byte> lower) => lower.IndexOf("dot"u8) >= 0 || lower.IndexOf("at]"u8) >= 0 || lower.IndexOf("at)"u8) >= 0;
+
+    /// <summary>
+    /// Addresses spelt out to hide from harvesters. With brackets around "at" that is plain; as bare words only with a word such as "mail" in the
+    /// same segment, since shops are "at example dot com" too. The name must end in a common top-level domain.
+    /// </summary>
+    private static void FindSpelledEmails(ReadOnlySpan<byte> lower, Hits hits)
+    {
+        for (var i = 2; i + 2 < lower.Length; i++)
+        {
+            var found = lower[i..].IndexOf("at"u8);
+            if (found < 0)
+                return;
+            i += found;
+            if (!IsSpelled(lower, i, 2, out var before, out var domain, out var bracketed))
+                continue;
+            var start = before;
+            while (start > 0 && before - start < 64 && IsLocalPart(lower[start - 1]))
+                start--;
+            if (before - start < 2 || !IsAlphanumeric(lower[start]) || !IsAlphanumeric(lower[before - 1]) || (!bracketed && !HasMailContext(lower)))
+                continue;
+
+            var end = 0;
+            for (var label = domain; ;)
+            {
+                var stop = label;
+                while (stop < lower.Length && (IsAlphanumeric(lower[stop]) || lower[stop] == '-'))
+                    stop++;
+                if (stop == label)
+                    break;
+                if (label > domain && IsCommonTopLevel(lower[label..stop]))
+                    end = stop;
+                if (At(lower, stop) == '.' && IsAlphanumeric(At(lower, stop + 1)))
+                    label = stop + 1;
+                else if (lower[stop..].IndexOf("dot"u8) is var dot and >= 1 and <= 3 && IsSpelled(lower, stop + dot, 3, out var left, out var right, out _) && left == stop)
+                    label = right;
+                else
+                    break;
+            }
+
+            if (end == 0 || hits.Covers(start))
+                continue;
+            hits.Add(start, end, Email);
+            i = end - 1;
+        }
+    }
+
+    /// <summary>The word at <paramref name="at"/> stands alone, between blanks or in brackets; where what is around it ends and begins.</summary>
+    private static bool IsSpelled(ReadOnlySpan<byte> lower, int at, int length, out int left, out int right, out bool bracketed)
+    {
+        (left, right) = (at, at + length);
+        var open = At(lower, left - 1);
+        bracketed = open is (byte)'(' or (byte)'[' or (byte)'{' && At(lower, right) == open + (open == '(' ? 1 : 2);
+        if (bracketed)
+            (left, right) = (left - 1, right + 1);
+        var blanks = 0;
+        while (left > 0 && lower[left - 1] == ' ' && blanks++ < 2)
+            left--;
+        var first = blanks;
+        blanks = 0;
+        while (right < lower.Length && lower[right] == ' ' && blanks++ < 2)
+            right++;
+        return bracketed || (first > 0 && blanks > 0);
+    }
+
+    private static bool IsCommonTopLevel(ReadOnlySpan<byte> label) => label.Length switch
+    {
+        2 => label.SequenceEqual("uk"u8) || label.SequenceEqual("de"u8) || label.SequenceEqual("fr"u8) || label.SequenceEqual("eu"u8) || label.SequenceEqual("ca"u8) || label.SequenceEqual("au"u8)
+            || label.SequenceEqual("nl"u8) || label.SequenceEqual("ch"u8) || label.SequenceEqual("at"u8) || label.SequenceEqual("es"u8) || label.SequenceEqual("it"u8) || label.SequenceEqual("se"u8)
+            || label.SequenceEqual("pl"u8) || label.SequenceEqual("ru"u8) || label.SequenceEqual("in"u8) || label.SequenceEqual("jp"u8) || label.SequenceEqual("cn"u8) || label.SequenceEqual("br"u8)
+            || label.SequenceEqual("us"u8) || label.SequenceEqual("io"u8) || label.SequenceEqual("co"u8) || label.SequenceEqual("me"u8) || label.SequenceEqual("ai"u8) || label.SequenceEqual("be"u8),
+        3 => label.SequenceEqual("com"u8) || label.SequenceEqual("org"u8) || label.SequenceEqual("net"u8) || label.SequenceEqual("edu"u8) || label.SequenceEqual("gov"u8) || label.SequenceEqual("mil"u8)
+            || label.SequenceEqual("dev"u8) || label.SequenceEqual("app"u8) || label.SequenceEqual("int"u8),
+        4 => label.SequenceEqual("info"u8) || label.SequenceEqual("mail"u8),
+        _ => false,
+    };
+
+    private static bool HasMailContext(ReadOnlySpan<byte> lower) =>
+        lower.IndexOf("mail"u8) >= 0 || ContainsWord(lower, "contact"u8) || ContainsWord(lower, "reach"u8) || ContainsWord(lower, "write"u8) || ContainsWord(lower, "address"u8);
+
+    /// <summary>Public addresses; those of private networks, of this machine and of documentation tell nothing about anybody.</summary>
+    public static void FindIpAddresses(ReadOnlySpan<byte> text, ReadOnlySpan<byte> lower, SegmentShape shape, Hits hits)
+    {
+        if (shape.DigitCount < 1)
+            return;
+        for (var i = 0; i < text.Length; i++)
+        {
+            if (!IsAddressByte(lower[i]) || IsWord(At(text, i - 1)) || At(text, i - 1) is (byte)'.' or (byte)':')
+                continue;
+            var end = i;
+            while (end < text.Length && IsAddressByte(lower[end]))
+                end++;
+            var next = end;
+            while (end > i && text[end - 1] is (byte)'.' or (byte)':')
+                end--; // the end of a sentence
+            if (lower[i..end].IndexOf((byte)':') is var port and > 0 && lower[i..(i + port)].Count((byte)'.') == 3)
+                end = i + port; // a port
+            var candidate = lower[i..end];
+            if (candidate.Length is >= 7 and <= 39 && !IsWord(At(text, next)) && !IsVersion(lower[..i]) && (candidate.Contains((byte)':') ? IsPublicV6(candidate) : IsPublicV4(candidate)) && !hits.Covers(i))
+                hits.Add(i, end, Ip);
+            i = next;
+        }
+
+        static bool IsAddressByte(byte b) => IsDigit(b) || b is >= (byte)'a' and <= (byte)'f' or (byte)'.' or (byte)':';
+    }
+
+    private static bool IsVersion(ReadOnlySpan<byte> before)
+    {
+        before = before.TrimEnd(" :="u8);
+        return before.EndsWith("version"u8) || before.EndsWith(" v"u8) || before.EndsWith("release"u8) || before.EndsWith("section"u8);
+    }
+
+    private static bool IsPublicV4(ReadOnlySpan<byte> text)
+    {
+        Span<int> octets = stackalloc int[4];
+        var count = 0;
+        foreach (var part in text.Split((byte)'.'))
+        {
+            var octet = text[part];
+            if (count == 4 || octet.Length is 0 or > 3 || (octet.Length > 1 && octet[0] == '0') || octet.ContainsAnyExceptInRange((byte)'0', (byte)'9'))
+                return false;
+            octets[count++] = Number(octet, 0, octet.Length);
+        }
+
+        var (a, b, c) = (octets[0], octets[1], octets[2]);
+        return count == 4 && a is >= 1 and <= 223 and not 10 and not 127 && b <= 255 && c <= 255 && octets[3] <= 255
+            && !(a == 100 && b is >= 64 and <= 127) && !(a == 169 && b == 254) && !(a == 172 && b is >= 16 and <= 31) && !(a == 192 && b == 168)
+            && !(a == 192 && b == 0 && c is 0 or 2) && !(a == 198 && b is 18 or 19) && !(a == 198 && b == 51 && c == 100) && !(a == 203 && b == 0 && c == 113);
+    }
+
+    /// <summary>2000::/3 is what has been given out, without the documentation prefix.</summary>
+    private static bool IsPublicV6(ReadOnlySpan<byte> text) =>
+        text[0] is (byte)'2' or (byte)'3' && text.IndexOf((byte)':') == 4 && !text.StartsWith("2001:db8:"u8) && System.Net.IPAddress.IsValidUtf8(text);
 
     private static bool IsLocalPart(byte b) => IsAlphanumeric(b) || b is (byte)'.' or (byte)'_' or (byte)'-' or (byte)'+' or (byte)'%' or (byte)'\'';
 

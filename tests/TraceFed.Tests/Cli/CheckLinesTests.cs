@@ -2,6 +2,7 @@ using System.IO.Pipelines;
 using System.Text;
 using System.Text.Json;
 using TraceFed.Safety;
+using TraceFed.Tests.Safety.External;
 using Xunit;
 
 namespace TraceFed.Tests.Cli;
@@ -33,6 +34,27 @@ public class CheckLinesTests
         Assert.Equal(1, line.GetProperty("scores").GetProperty("pii").GetDouble());
         Assert.All(line.GetProperty("scores").EnumerateObject(), score => Assert.InRange(score.Value.GetDouble(), 0, 1));
         Assert.Contains("pii.email", line.GetProperty("rules").EnumerateArray().Select(r => r.GetString()));
+    }
+
+    [Fact]
+    public async Task Checks_of_the_operators_judge_many_lines_at_once_and_the_order_stays()
+    {
+        using var tiny = new TinyOnnx();
+        var options = new SafetyOptions { External = { Onnx = { tiny.Options() } } };
+        var input = string.Concat(Enumerable.Range(0, 150).Select(i => i % 10 == 5 ? "no json\n" : $"{{\"id\":{i},\"text\":\"calm {(i % 3 == 0 ? TinyOnnx.Wicked : "weather")}\"}}\n"));
+        var lines = await JudgeAsync(Encoding.UTF8.GetBytes(input), options);
+        Assert.Equal(150, lines.Length);
+        for (var i = 0; i < lines.Length; i++)
+        {
+            if (i % 10 == 5)
+            {
+                Assert.Equal(i + 1, lines[i].GetProperty("line").GetInt32());
+                continue;
+            }
+            Assert.Equal(i, lines[i].GetProperty("id").GetInt32());
+            Assert.Equal(i % 3 == 0, lines[i].GetProperty("rules").EnumerateArray().Any(r => r.GetString() == "tiny.wicked-thing"));
+            Assert.Equal(i % 3 == 0, lines[i].GetProperty("scores").GetProperty("tiny").GetDouble() > 0.5);
+        }
     }
 
     [Fact]

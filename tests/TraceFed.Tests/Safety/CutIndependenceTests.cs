@@ -55,7 +55,7 @@ public class CutIndependenceTests
         {
             Toxicity = Policies.Check(CheckAction.Redact, 0.3),
             Adversarial = Policies.Check(CheckAction.Block, 0.97),
-            Pii = Policies.Check(CheckAction.Redact),
+            Pii = Policies.Pii(CheckAction.Redact),
             Secrets = Policies.Check(CheckAction.Redact),
         });
         Gen.Select(Texts, Gen.Double[0, 1].Array[0, 12]).Sample((text, where) =>

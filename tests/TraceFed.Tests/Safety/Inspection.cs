@@ -63,7 +63,7 @@ internal static class Policies
         {
             Toxicity = Check(CheckAction.Off),
             Adversarial = Check(CheckAction.Off),
-            Pii = Check(action),
+            Pii = Pii(action),
             Secrets = Check(action),
         };
         foreach (var list in lists)
@@ -72,6 +72,9 @@ internal static class Policies
     }
 
     public static CheckOptions Check(CheckAction action, double threshold = 0.5) =>
+        new() { Input = new() { Action = action, Threshold = threshold }, Output = new() { Action = action, Threshold = threshold } };
+
+    public static PiiOptions Pii(CheckAction action, double threshold = 0.5) =>
         new() { Input = new() { Action = action, Threshold = threshold }, Output = new() { Action = action, Threshold = threshold } };
 
     public static TermListOptions List(string id, CheckAction action, string[] terms, string[]? patterns = null)

@@ -7,6 +7,22 @@ public class PersonalDataTests
 {
     private static readonly PolicySnapshot Redact = Policies.Exact(CheckAction.Redact);
 
+    private static readonly PolicySnapshot RedactAddresses = PolicySnapshot.Compile(new()
+    {
+        Toxicity = Policies.Check(CheckAction.Off),
+        Adversarial = Policies.Check(CheckAction.Off),
+        Pii = new() { Output = new() { Action = CheckAction.Redact }, IpAddresses = true },
+    });
+
+    [Theory]
+    [InlineData("from 8.8.8.8:53, 81.2.69.142.", "from [IP]:53, [IP].")]
+    [InlineData("(81.2.69.142) 2606:4700:4700::1111, end", "([IP]) [IP], end")]
+    [InlineData("2a00:1450:4009:81f::200E", "[IP]")]
+    [InlineData("10.0.0.1 192.168.1.1 127.0.0.1 172.16.0.1 169.254.0.1 100.64.0.1 203.0.113.9 224.0.0.1 255.255.255.255", null)]
+    [InlineData("::1 fe80::1 fd00::1 2001:db8::1 12:30:45 2024:10:10", null)]
+    [InlineData("version 1.2.3.4 and v 5.6.7.8; 1.2.3 1.2.3.4.5 1.2.3.256 01.2.3.4 a1.2.3.4", null)]
+    public void Public_addresses_are_found_where_asked_for(string text, string? expected) => Assert.Equal(expected ?? text, Outcome.Of(RedactAddresses, text).Delivered);
+
     [Theory]
     [InlineData("Write to jane.doe+news@mail.example.co.uk, please.", "Write to [EMAIL], please.")]
     [InlineData("<bob@example.com>", "<[EMAIL]>")]
@@ -37,12 +53,21 @@ public class PersonalDataTests
     [InlineData("\uFF14\uFF11\uFF11\uFF11 1111 1111 1111!", "[CARD]!")] // full-width digits: the original bytes go
     [InlineData("bob\u200B@exam\u200Bple.com!", "[EMAIL]!")]
     [InlineData("b\u043Eb@example.com", "[EMAIL]")] // Cyrillic o
+    [InlineData("Mail me: jane doe, jane.doe at example dot com", "Mail me: jane doe, [EMAIL]")]
+    [InlineData("write to JANE AT MAIL DOT EXAMPLE DOT CO DOT UK!", "write to [EMAIL]!")]
+    [InlineData("jane [at] example [dot] org;", "[EMAIL];")]
+    [InlineData("jane(at)example.com and more", "[EMAIL] and more")]
+    [InlineData("jane.doe {at} mail {dot} example.de", "[EMAIL]")]
     public void Redact_Personal_IsReplaced(string text, string expected) => Assert.Equal(expected, Outcome.Of(Redact, text).Delivered);
 
     [Theory]
     [InlineData("4111 1111 1111 1112")] // Luhn
     [InlineData("1234567890123456")] // no issuer
     [InlineData("0000 0000 0000 0000")]
+    [InlineData("We met at the dot matrix printer and sent mail")]
+    [InlineData("shop at example dot com today")] // a shop, no word about mail
+    [InlineData("look (at) the dots. contact me at work")]
+    [InlineData("8.8.8.8 and 2606:4700::1111")] // only where asked for
     [InlineData("1700000000000000000 ns")]
     [InlineData("order 978-3-16-148410-0, ISBN 9783161484100")]
     [InlineData("ISBN 0-306-40615-2")]

@@ -13,7 +13,7 @@ public class PolicySnapshotTests
         HashSet<string> versions =
         [
             PolicySnapshot.Compile(new()).Version,
-            PolicySnapshot.Compile(new() { Pii = Policies.Check(CheckAction.Block) }).Version,
+            PolicySnapshot.Compile(new() { Pii = Policies.Pii(CheckAction.Block) }).Version,
             PolicySnapshot.Compile(new() { Secrets = Policies.Check(CheckAction.Block) }).Version,
             PolicySnapshot.Compile(new() { Toxicity = Policies.Check(CheckAction.Block, 0.91) }).Version,
             PolicySnapshot.Compile(new() { Terms = { Policies.List("a", CheckAction.Block, ["x"]) } }).Version,
@@ -30,7 +30,7 @@ public class PolicySnapshotTests
         {
             Toxicity = Policies.Check(CheckAction.Observe),
             Adversarial = Policies.Check(CheckAction.Off),
-            Pii = Policies.Check(CheckAction.Observe),
+            Pii = Policies.Pii(CheckAction.Observe),
             Secrets = new() { Input = new() { Action = CheckAction.Redact }, Output = new() { Action = CheckAction.Observe } },
         });
         Assert.True(policy.Runs(Stage.Output));
@@ -53,7 +53,7 @@ public class PolicySnapshotTests
     {
         var options = new SafetyOptions
         {
-            Pii = Policies.Check(CheckAction.Block, 1.5),
+            Pii = Policies.Pii(CheckAction.Block, 1.5),
             Terms = { Policies.List("Bad Id", CheckAction.Block, ["x"]), Policies.List("pii", CheckAction.Block, []), Policies.List("ok", CheckAction.Block, [], ["a(?=secretword)", "[unclosed"]) },
         };
         var problems = PolicySnapshot.Problems(options);

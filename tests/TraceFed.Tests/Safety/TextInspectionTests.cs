@@ -61,7 +61,7 @@ public class TextInspectionTests
     [Fact]
     public void Sample_Half_RunsOnAboutHalfAndTheSeedDecides()
     {
-        var options = new SafetyOptions { Pii = Policies.Check(CheckAction.Observe) };
+        var options = new SafetyOptions { Pii = Policies.Pii(CheckAction.Observe) };
         options.Pii.Input.Sample = 0.5;
         var policy = PolicySnapshot.Compile(options);
         var inspection = new TextInspection();
@@ -212,7 +212,7 @@ public class TextInspectionTests
         {
             Toxicity = Policies.Check(CheckAction.Redact, 0.99),
             Adversarial = Policies.Check(CheckAction.Redact, 0.99),
-            Pii = Policies.Check(CheckAction.Redact),
+            Pii = Policies.Pii(CheckAction.Redact),
             Secrets = Policies.Check(CheckAction.Redact),
             Terms = { Policies.List("fruit", CheckAction.Redact, ["forbidden fruit"], ["x9+x"]) },
         });

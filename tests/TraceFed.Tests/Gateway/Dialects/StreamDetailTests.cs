@@ -107,11 +107,44 @@ public class StreamDetailTests
         Assert.NotNull(Moderations.Answer("{\"input\":3}"u8.ToArray(), Answers.Policy, new TextInspection(), 1, "x", writer));
     }
 
+    [Theory]
+    [InlineData("{\"q\":\"\\u007ayxforbidden\"}")]
+    [InlineData("{\"q\":\"zyx\\u0066orbi\\u0064den\"}")]
+    public void Arguments_TermEscapedInsideTheArguments_IsBlocked(string arguments)
+    {
+        var sent = Run(Chunk($"\"tool_calls\":[{{\"index\":0,\"function\":{{\"name\":\"f\",\"arguments\":{Answers.Quote(arguments)}}}}}]") + Chunk("", "\"tool_calls\"") + "data: [DONE]\n\n");
+        Assert.Contains("content_filter", sent, StringComparison.Ordinal);
+        Assert.DoesNotContain("orbi", sent, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("harmless text", false)]
+    [InlineData("harmless zyxforbidden", true)] // another text than the deltas were
+    public void Responses_DoneEventOfAnotherTextThanItsDeltas_IsJudged(string done, bool blocked)
+    {
+        var stream = "data: {\"type\":\"response.output_text.delta\",\"item_id\":\"i\",\"output_index\":0,\"content_index\":0,\"delta\":\"harmless text\"}\n\n" +
+            $"data: {{\"type\":\"response.output_text.done\",\"item_id\":\"i\",\"output_index\":0,\"content_index\":0,\"text\":{Answers.Quote(done)}}}\n\n";
+        var sent = Run(stream, Answers.Request(Endpoint.Responses));
+        Assert.Equal(blocked, sent != stream);
+        Assert.DoesNotContain("forbidden", sent, StringComparison.Ordinal);
+    }
+
     [Fact]
-    public void Check_BlockedText_NamesTheRule()
+    public void MostHeldBytes_HoldAll_IsTheWholeStreamAndWindowTheLastSegment()
+    {
+        var stream = string.Concat(Enumerable.Range(0, 100).Select(i => Chunk($"\"content\":\"Some words number {i} here. \"")));
+        void Pieces(ReleasePolicy release) => Answers.Run(_inspector, Answers.Request(Endpoint.ChatCompletions), ResponseFraming.ServerSentEvents, stream + "data: [DONE]\n\n", new Random(1), release: release);
+        Pieces(ReleasePolicy.HoldAll);
+        Assert.InRange(_inspector.MostHeldBytes, stream.Length - 400, stream.Length);
+        Pieces(ReleasePolicy.Window);
+        Assert.InRange(_inspector.MostHeldBytes, 1, 4096);
+    }
+
+    [Fact]
+    public async Task Check_BlockedText_NamesTheRule()
     {
         var writer = new ArrayBufferWriter<byte>();
-        Assert.Null(CheckEndpoint.Answer(Encoding.UTF8.GetBytes($"{{\"text\":\"{Answers.BlockedTerm}\"}}"), Answers.Policy, new TextInspection(), 1, "id1", writer));
+        Assert.Null(await CheckEndpoint.AnswerAsync(Encoding.UTF8.GetBytes($"{{\"text\":\"{Answers.BlockedTerm}\"}}"), Answers.Policy, new TextInspection(), 1, "id1", writer, TestContext.Current.CancellationToken));
         var answer = JsonNode.Parse(writer.WrittenSpan)!;
         Assert.Equal(("id1", true, "block"), ((string)answer["id"]!, (bool)answer["flagged"]!, (string)answer["action"]!));
     }
