@@ -25,7 +25,7 @@ public sealed class OperationTests
         await Eventually.HoldsAsync(() => gateway.Output.Contains("Settings not reloaded", StringComparison.Ordinal), "refused");
         Assert.Contains("safety.nonsense", gateway.Output);
         await Eventually.HoldsAsync(async () => (await gateway.Client.GetStringAsync("/metrics", TestContext.Current.CancellationToken)).Split('\n')
-            .Count(static line => line.StartsWith("tracefed_reloads", StringComparison.Ordinal) && line.Contains(" 1 ", StringComparison.Ordinal)) == 2, "one reload applied, one refused");
+            .Count(static line => line.StartsWith("tracefed_reloads", StringComparison.Ordinal) && line.EndsWith(" 1", StringComparison.Ordinal)) == 2, "one reload applied, one refused");
         Assert.Equal(HttpStatusCode.BadRequest, (await gateway.PostAsync("/v1/chat/completions", prompt)).Status);
     }
 

@@ -77,6 +77,31 @@ public sealed class OwnCheckTests
         Assert.Contains($"fails {onFailure}", gateway.Output, StringComparison.Ordinal); // the coverage table, before the first request
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_client_does_not_wait_for_a_check_that_observes(bool stream)
+    {
+        await using var upstream = await FakeUpstream.StartAsync();
+        await using var guard = await FakeUpstream.StartAsync();
+        await using var gateway = await GatewayProcess.StartAsync(Settings(upstream, guard).Replace("input: { action: block }, output: { action: block }", "output: { action: observe }", StringComparison.Ordinal));
+        var verdict = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        guard.On("guard", async exchange =>
+        {
+            exchange.Begin("application/json");
+            await verdict.Task;
+            await exchange.SendAsync("{\"results\":[{\"flagged\":true,\"categories\":{\"project\":true},\"category_scores\":{\"project\":0.9}}]}"u8.ToArray());
+        });
+        upstream.Unary("unary", Wire.ChatAnswer("It is zorblax."));
+        upstream.Stream("streamed", Wire.Sse, Wire.ChatStream("It is ", "zorblax."));
+
+        var (_, body) = await gateway.PostAsync("/v1/chat/completions", Wire.Request(stream ? "streamed" : "unary", "Hello", stream)); // whole, though no verdict is in
+        Assert.Equal(stream ? Wire.Join(Wire.ChatStream("It is ", "zorblax.")) : Wire.ChatAnswer("It is zorblax."), body);
+        verdict.SetResult();
+        await Eventually.HoldsAsync(async () => (await gateway.Client.GetStringAsync("/metrics", TestContext.Current.CancellationToken)).Split('\n')
+            .Any(static line => line.StartsWith("tracefed_verdicts", StringComparison.Ordinal) && line.Contains("tracefed_check=\"guard\"", StringComparison.Ordinal)), "the finding is counted");
+    }
+
     [Fact]
     public async Task Text_that_waits_for_a_verdict_is_held_and_leaves_with_it()
     {

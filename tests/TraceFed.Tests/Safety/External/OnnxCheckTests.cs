@@ -92,6 +92,33 @@ public sealed class OnnxCheckTests : IDisposable
     }
 
     [Fact]
+    public async Task A_byte_level_bpe_tokenizer_reads_vocabulary_and_merges()
+    {
+        var options = _tiny.Options();
+        options.Tokenizer = OnnxTokenizer.Bpe;
+        options.Vocabulary = Path.ChangeExtension(_tiny.Model, ".json");
+        options.Merges = Path.ChangeExtension(_tiny.Model, ".merges");
+        File.WriteAllText(options.Vocabulary, "{\"<pad>\":0,\"</s>\":1,\"<s>\":2,\"z\":3,\"y\":4,\"x\":6,\"zy\":7,\"zyx\":5}"); // 5 is the row of the wicked word
+        File.WriteAllText(options.Merges, "#version: 0.2\nz y\nzy x\n");
+        var windows = await JudgeAsync(Compile(options), "zy", "zyx");
+        Assert.Equal([0, 1], windows.Select(w => w.Findings.Count));
+    }
+
+    [Fact]
+    public async Task A_sentence_piece_model_is_read()
+    {
+        var options = _tiny.Options();
+        options.Tokenizer = OnnxTokenizer.SentencePiece;
+        options.Vocabulary = _tiny.SentencePieces();
+        var windows = await JudgeAsync(Compile(options), "calm", TinyOnnx.Wicked);
+        Assert.Equal([0, 1], windows.Select(w => w.Findings.Count));
+    }
+
+    [Fact]
+    public void The_session_of_a_model_that_nobody_uses_any_more_is_freed_by_the_collector() =>
+        Assert.NotNull(typeof(Microsoft.ML.OnnxRuntime.InferenceSession).GetMethod("Finalize", System.Reflection.BindingFlags.Instance | System.Reflection.BindingFlags.NonPublic | System.Reflection.BindingFlags.DeclaredOnly));
+
+    [Fact]
     public void A_file_that_is_no_model_is_named_at_start()
     {
         var options = _tiny.Options();

@@ -28,6 +28,16 @@ internal sealed class TinyOnnx : IDisposable
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
+    /// <summary>A SentencePiece model (unigram) that has each word as one piece, at the row the table has it.</summary>
+    public string SentencePieces()
+    {
+        var path = Path.Combine(_folder, "pieces.model");
+        byte[] Piece(string piece, float score, ulong type) => Message(1, [.. Text(1, piece), .. Varint(2 << 3 | 5), .. BitConverter.GetBytes(score), .. Number(3, type)]);
+        byte[] pieces = [.. Piece("<unk>", 0, 2), .. Piece("<s>", 0, 3), .. Piece("</s>", 0, 3), .. Piece("\u2581", -9, 1), .. Piece("calm", -3, 1), .. Piece("\u2581" + Wicked, -1, 1), .. Piece("\u2581calm", -1, 1)];
+        File.WriteAllBytes(path, [.. pieces, .. Message(2, [.. Number(3, 1), .. Number(40, 0), .. Number(41, 1), .. Number(42, 2)]), .. Message(3, [.. Text(1, "identity"), .. Number(3, 1), .. Number(4, 1), .. Number(5, 1)])]);
+        return path;
+    }
+
     private static byte[] Protobuf(int batch)
     {
         var rows = new float[Words.Length * 2];
