@@ -66,6 +66,18 @@ internal static class KernelFigures
             "kernels.noise", "Msamples/s", [.. noise.Rates.Select(rate => rate / 1e6)], stream.Median / (4 * scales.SampleWords) / 1e6,
             $"discrete Laplace noise at scale 10, 64 Ki coordinates; baseline: our ChaCha20 stream ÷ {4 * scales.SampleWords} bytes a sample; {Simd.Best}");
 
+        // Absent where the machine shows no counter.
+        var meter = EnergyMeter.Open(null);
+        var counters = meter.ProcessorCounters();
+        for (var i = 0; i < 5 && counters is not null; i++)
+        {
+            maskAdd.Run();
+        }
+        if (meter.ProcessorJoulesSince(counters) is { } joules)
+        {
+            yield return new Figure("kernels.mask_add_energy", joules / (5 * maskAdd.AmountPerRun / (1 << 30)), "J/GiB", null, 1, null, null, "whole processor packages, per GiB of stream, RAPL");
+        }
+
         Figure ToOpenSsl(string id, Loop loop, string what) => openSsl.Contains(null)
             ? Figure.Missing(id, "ratio", string.Create(CultureInfo.InvariantCulture, $"no openssl here to compare with; {loop.Median / 1e6:F0} MB/s"))
             : Ratio(id, loop, [.. openSsl.Select(rate => rate!.Value)], what);
@@ -92,6 +104,8 @@ internal static class KernelFigures
 
         /// <summary>Amount per second of processor time, one per round.</summary>
         public List<double> Rates { get; } = [];
+
+        public double AmountPerRun => _calls * amount;
 
         public double Median => Figure.Median(Rates);
 

@@ -19,24 +19,23 @@ public sealed unsafe class CudaDevice : IDisposable
         Span<byte> text = stackalloc byte[256];
         int version;
         nuint bytes;
+        string name;
         Check(cuDriverGetVersion(&version));
         Check(cuDeviceTotalMem_v2(&bytes, device));
         fixed (byte* at = text)
         {
             Check(cuDeviceGetName(at, text.Length, device));
-            Name = Marshal.PtrToStringUTF8((nint)at)!;
+            name = Marshal.PtrToStringUTF8((nint)at)!;
             Check(cuDeviceGetPCIBusId(at, text.Length, device));
             PciBusId = Marshal.PtrToStringUTF8((nint)at)!;
         }
         Multiprocessors = Attribute(16);
         var capability = $"{Attribute(75)}.{Attribute(76)}";
-        Description = $"{Name}, {bytes >> 30} GiB, {Multiprocessors} multiprocessors, compute capability {capability}, driver for CUDA {version / 1000}.{version % 1000 / 10}";
+        Description = $"{name}, {bytes >> 30} GiB, {Multiprocessors} multiprocessors, compute capability {capability}, driver for CUDA {version / 1000}.{version % 1000 / 10}";
     }
 
     /// <summary>Name, memory, capability and driver.</summary>
     public string Description { get; }
-
-    internal string Name { get; }
 
     internal string PciBusId { get; }
 

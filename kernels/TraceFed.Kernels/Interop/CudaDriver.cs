@@ -56,7 +56,6 @@ internal static unsafe partial class CudaDriver
     [LibraryImport(Library)] internal static partial int cuDevicePrimaryCtxRetain(nint* context, int device);
     [LibraryImport(Library)] internal static partial int cuDevicePrimaryCtxRelease_v2(int device);
     [LibraryImport(Library)] internal static partial int cuCtxSetCurrent(nint context);
-    [LibraryImport(Library)] internal static partial int cuCtxGetCurrent(nint* context);
     [LibraryImport(Library)] internal static partial int cuModuleLoadDataEx(nint* module, byte* image, uint options, int* names, nint* values);
     [LibraryImport(Library)] internal static partial int cuModuleUnload(nint module);
     [LibraryImport(Library)] internal static partial int cuModuleGetFunction(nint* function, nint module, byte* name);

@@ -106,12 +106,6 @@ internal sealed unsafe class CudaStream : CudaHandle
         SetHandle(stream);
     }
 
-    public void Synchronize()
-    {
-        Context.MakeCurrent();
-        Check(cuStreamSynchronize(Value));
-    }
-
     protected override int Free(nint value) => cuStreamDestroy_v2(value);
 }
 
