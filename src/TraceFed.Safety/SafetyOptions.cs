@@ -88,7 +88,7 @@ public sealed class SafetyOptions
     /// Sentences of an answer that the request's context or the reference set contradict. Default off: a small model finds few of the errors of a
     /// free answer and flags some true ones, so it is for operators who bring documents or a reference set and have looked at what it finds.
     /// </summary>
-    public FactualOptions Factual { get; set; } = new() { Input = new() { Action = CheckAction.Off, Threshold = 0.55 }, Output = new() { Action = CheckAction.Off, Threshold = 0.55 } };
+    public FactualOptions Factual { get; set; } = new() { Input = new() { Action = CheckAction.Off, Threshold = 0.5 }, Output = new() { Action = CheckAction.Off, Threshold = 0.5 } };
 
     public IList<TermListOptions> Terms { get; } = [];
 

@@ -9,8 +9,8 @@ namespace TraceFed;
 /// <summary><c>tracefed train factual</c>: fits the factual check on pairs made from the clean text. Same text and seed, same bytes.</summary>
 internal static class TrainFactual
 {
-    private const int Seed = 20261123, Trees = 160, PairsPerText = 6000;
-    private const double Rate = 0.1;
+    private const int Seed = 20261123, Trees = 100, PairsPerText = 6000;
+    private const double Rate = 0.05;
 
     // Lengths differ between made pairs and real ones; a tree that looked at them would learn how the pairs were made.
     private static readonly HashSet<string> s_left = ["claim_words", "claim_weight", "evidence_words", "evidence_sentences"];
@@ -92,8 +92,9 @@ internal static class TrainFactual
     /// <summary>How much a kind of pair counts. What words alone show is easy; what turns a statement round is what matters.</summary>
     private static float Importance(string kind) => kind switch
     {
-        "antonym" => 3,
-        "negation" or "name" => 2,
+        "antonym" => 4,
+        "negation" => 2,
+        "name" => 1.5f,
         "word" or "elsewhere" => 0.5f,
         _ => 1,
     };

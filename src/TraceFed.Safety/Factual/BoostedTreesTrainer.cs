@@ -3,7 +3,9 @@ namespace TraceFed.Safety.Factual;
 /// <summary>Gradient boosting of shallow trees on logistic loss, with monotone constraints. Same rows, same order: same trees.</summary>
 internal sealed class BoostedTreesTrainer
 {
-    private const int Bins = 64;
+    private const int Bins = 64, Seed = 20261123;
+    /// <summary>Share of the features that one tree may look at: no single one can carry the answer, so the answer holds on text unlike the pairs.</summary>
+    private const double FeatureShare = 0.2;
     private const double Ridge = 5, MinWeight = 20;
 
     private readonly int _features;
@@ -53,8 +55,12 @@ internal sealed class BoostedTreesTrainer
         var feature = new byte[trees * BoostedTrees.Splits];
         var threshold = new float[trees * BoostedTrees.Splits];
         var leaf = new float[trees * BoostedTrees.Leaves];
+        var random = new Random(Seed);
+        var seen = new bool[_features];
         for (var tree = 0; tree < trees; tree++)
         {
+            for (var f = 0; f < seen.Length; f++)
+                seen[f] = random.NextDouble() < FeatureShare;
             for (var i = 0; i < sums.Length; i++)
             {
                 var p = 1 / (1 + Math.Exp(-sums[i]));
@@ -69,7 +75,7 @@ internal sealed class BoostedTreesTrainer
             for (var depth = 0; depth < BoostedTrees.Depth; depth++)
             {
                 var first = (1 << depth) - 1;
-                var splits = FindSplits(node, first, 1 << depth, gradient, curvature, low, high);
+                var splits = FindSplits(node, first, 1 << depth, gradient, curvature, low, high, seen);
                 for (var n = 0; n < splits.Length; n++)
                 {
                     var (f, bin, leftValue, rightValue) = splits[n];
@@ -107,7 +113,7 @@ internal sealed class BoostedTreesTrainer
         return new BoostedTrees(feature, threshold, leaf, (float)baseline, 1, 0);
     }
 
-    private (int Feature, int Bin, double Left, double Right)[] FindSplits(int[] node, int first, int nodes, double[] gradient, double[] curvature, double[] low, double[] high)
+    private (int Feature, int Bin, double Left, double Right)[] FindSplits(int[] node, int first, int nodes, double[] gradient, double[] curvature, double[] low, double[] high, bool[] seen)
     {
         var found = new (int Feature, int Bin, double Left, double Right)[nodes];
         var gains = new double[nodes];
@@ -116,7 +122,7 @@ internal sealed class BoostedTreesTrainer
         var h = new double[nodes * Bins];
         for (var f = 0; f < _features; f++)
         {
-            if (_directions[f] is < -1 or > 1)
+            if (_directions[f] is < -1 or > 1 || !seen[f])
                 continue;
             Array.Clear(g);
             Array.Clear(h);

@@ -47,6 +47,8 @@ internal struct FactToken
     public double Value;
     /// <summary>Dimension that a number measures (<see cref="Units"/>), 0 for none.</summary>
     public byte Unit;
+    /// <summary>Fingerprint of the letters and digits of the word with all that hyphens join to it: "SARS-CoV-2" is "SARSCoV2".</summary>
+    public uint Compound;
 
     public readonly bool Is(WordTraits traits) => (Traits & traits) != 0;
 }
@@ -87,6 +89,11 @@ internal static class FactTokenizer
                     end += 2;
                 number.Length = (ushort)(end - i);
                 number.Weight = FactualLexicon.NumberWeight;
+                if (joined && count > 0 && !tokens[count - 1].Is(WordTraits.Number))
+                {
+                    number.Traits &= ~WordTraits.Number; // part of a name, not a quantity
+                    number.Weight = 2;
+                }
                 number.Stem = BitConverter.SingleToUInt32Bits((float)number.Value) | 1;
                 count++;
                 (starts, joined, currency) = (false, false, false);
@@ -161,7 +168,25 @@ internal static class FactTokenizer
                 tokens[count - 1].Unit = Units.Percent;
             i++;
         }
+        Join(text, origin, tokens[..count]);
         return count;
+    }
+
+    private static void Join(ReadOnlySpan<byte> text, int origin, Span<FactToken> tokens)
+    {
+        for (var first = 0; first < tokens.Length;)
+        {
+            var end = first + 1;
+            while (end < tokens.Length && tokens[end].Is(WordTraits.Joined))
+                end++;
+            var hash = 0x811C9DC5u;
+            foreach (var b in text[(tokens[first].Start - origin)..(tokens[end - 1].Start - origin + tokens[end - 1].Length)])
+                if (IsLetter(b) || IsDigit(b))
+                    hash = (hash ^ (b is >= (byte)'A' and <= (byte)'Z' ? (uint)(b | 0x20) : b)) * 0x01000193u;
+            foreach (ref var token in tokens[first..end])
+                token.Compound = hash;
+            first = end;
+        }
     }
 
     /// <summary>Words that belong to the number before: "million", "percent", "km".</summary>
@@ -343,8 +368,8 @@ internal static class FactWords
         Stems(WordTraits.Hedge, "likely possible potential perhaps probably probable suggest appear seem plan propose expect hope allegedly reportedly claim consider alleged rumor attempt try want whether");
         Add(WordTraits.Universal | WordTraits.Function, "all every always any each entire only must whole");
         Stems(WordTraits.Universal, "entirely completely fully solely everyone everything most best worst largest biggest smallest highest lowest first last sole exclusively");
-        Stems(WordTraits.Up, "increase rise rose risen grow grew growth gain higher high more greater improve boost enhance promote activate upregulate positive elevate exceed expand raise strengthen strong accelerate induce win won success effective efficient better soar surge jump up longer larger large accept allow begin began begun start open buy bought enter alive safe stimulate facilitate drive trigger cause lead contribute favor support confer enable require essential necessary sufficient produce create add many majority several above over great approve extend recover faster quick long new early useful best active amplify augment exacerbate worsen");
-        Stems(WordTraits.Down, "decrease fall fell fallen shrink decline drop loss lose lost lower low less fewer few small smaller reduce diminish inhibit suppress prevent block impair downregulate negative below cut weaken weak slow defeat ineffective unsuccessful worse plunge down shorter short reject forbid ban end stop close sell sold leave left dead unsafe dangerous protect against hinder hamper attenuate abolish ablate deplete deficient deficiency knockdown silence repress antagonist antagonize blunt abrogate limit restrict delay mitigate alleviate eliminate remove resist resistant minority minor little old late narrow under halt deactivate inactive disable withdraw kill destroy");
+        Stems(WordTraits.Up, "increase rise rose risen grow grew growth gain higher high more greater improve boost enhance promote activate upregulate positive elevate exceed expand raise strengthen strong accelerate induce win won success effective efficient better soar surge jump up longer larger large accept allow begin began begun start open buy bought enter alive safe induction production stimulate facilitate drive trigger cause lead contribute favor support confer enable require essential necessary sufficient produce create add many majority several above over great approve extend recover faster quick long new early useful best active amplify augment exacerbate worsen");
+        Stems(WordTraits.Down, "decrease fall fell fallen shrink decline drop loss lose lost lower low less fewer few small smaller reduce reduction diminish inhibit suppress prevent block impair downregulate negative below cut weaken weak slow defeat ineffective unsuccessful worse plunge down shorter short reject forbid ban end stop close sell sold leave left dead unsafe dangerous protect against hinder hamper attenuate abolish ablate deplete deficient deficiency knockdown silence repress antagonist antagonize blunt abrogate limit restrict delay mitigate alleviate eliminate remove resist resistant minority minor little old late narrow under halt destruction deactivate inactive disable withdraw kill destroy");
         Stems(WordTraits.Before, "before prior earlier until previously preceding");
         Stems(WordTraits.After, "after later since following afterwards subsequently");
         Add(WordTraits.Month, "january february march april june july august september october november december jan feb apr jun jul aug sep sept oct nov dec");

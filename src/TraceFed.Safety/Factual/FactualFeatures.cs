@@ -130,17 +130,18 @@ internal sealed class FactualFeatures
             edge += (k == n - 1 && n > 1 && _bestSimilar[k - 1] >= 0.5f) || (k == 0 && n > 1 && _bestSimilar[1] >= 0.5f) ? 1 : 0;
         }
 
+        var mean = total / n; // in texts full of rare words every missing word is rare
         var f = 0;
         features[f++] = coverage / total;
         features[f++] = Math.Max(0, best);
         features[f++] = exactBest / total;
         features[f++] = exactAll / total;
-        features[f++] = missingMax;
-        features[f++] = missingSecond;
+        features[f++] = missingMax / mean;
+        features[f++] = missingSecond / mean;
         features[f++] = missing;
         features[f++] = (float)missing / n;
-        features[f++] = namesMissing;
-        features[f++] = knownMissing;
+        features[f++] = namesMissing / mean;
+        features[f++] = knownMissing / mean;
         features[f++] = numbers;
         features[f++] = numbersMissing;
 
@@ -214,7 +215,7 @@ internal sealed class FactualFeatures
         features[f++] = namesFound;
         features[f++] = unitConflict;
         features[f++] = weak / total;
-        features[f++] = missing > 0 ? missingWeight / missing : 0;
+        features[f++] = missing > 0 ? missingWeight / missing / mean : 0;
         features[f++] = said.Negations;
         features[f++] = MathF.Log(1 + verbFar);
 
@@ -224,7 +225,7 @@ internal sealed class FactualFeatures
         features[f++] = polarMissing;
         features[f++] = (said.Negations + said.Down + shown.Negations + shown.Down) % 2 == 1 && said.Negations + said.Down + said.Up > 0 ? 1 : 0;
         features[f++] = said.Universals == 0 && shown.Universals > 0 ? 1 : 0;
-        features[f++] = missing == 1 ? missingMax : 0; // everything else is there
+        features[f++] = missing == 1 ? missingMax / mean : 0; // everything else is there
         var trigrams = 0;
         for (var k = 0; k + 2 < n; k++)
             trigrams += _bestSimilar[k] >= 0.5f && _bestSimilar[k + 1] >= 0.5f && _bestSimilar[k + 2] >= 0.5f && _bestWhere[k] < _bestWhere[k + 1] && _bestWhere[k + 1] < _bestWhere[k + 2] && _bestWhere[k + 2] - _bestWhere[k] <= 7 ? 1 : 0;
@@ -246,7 +247,7 @@ internal sealed class FactualFeatures
             ref readonly var word = ref claim[content[k]];
             var at = -1;
             for (var j = 0; j < sentence.Length; j++)
-                if (sentence[j].Stem == word.Stem && (!_used[j] || at < 0) && (at < 0 || (at <= last && j > last) || (_used[at] && !_used[j])) && (!word.Is(WordTraits.Number) || SameNumber(word, sentence[j])))
+                if ((sentence[j].Stem == word.Stem || sentence[j].Compound == word.Compound) && (!_used[j] || at < 0) && (at < 0 || (at <= last && j > last) || (_used[at] && !_used[j])) && (!word.Is(WordTraits.Number) || SameNumber(word, sentence[j])))
                     at = j;
             _where[k] = at;
             _similar[k] = at >= 0 ? 1 : 0;

@@ -18,7 +18,7 @@ public sealed class FactSetTests : IDisposable
         return FactSet.Open(_path);
     }
 
-    private static FactualVerdict Judge(FactSet facts, string claim) => new FactualCheck().Judge(Encoding.UTF8.GetBytes(claim), null, facts, 0.55f).Verdict;
+    private static FactualVerdict Judge(FactSet facts, string claim) => new FactualCheck().Judge(Encoding.UTF8.GetBytes(claim), null, facts, 0.5f).Verdict;
 
     private static void Drugs(FactSetWriter writer)
     {

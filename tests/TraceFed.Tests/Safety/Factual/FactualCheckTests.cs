@@ -19,7 +19,7 @@ public class FactualCheckTests
         return evidence;
     }
 
-    private static FactualVerdict Judge(string claim) => new FactualCheck().Judge(Encoding.UTF8.GetBytes(claim), s_evidence, null, 0.55f).Verdict;
+    private static FactualVerdict Judge(string claim) => new FactualCheck().Judge(Encoding.UTF8.GetBytes(claim), s_evidence, null, 0.5f).Verdict;
 
     [Theory]
     [InlineData("The Garrow bridge was opened on 14 March 1931.")]
@@ -54,10 +54,10 @@ public class FactualCheckTests
         var evidence = new FactualEvidence();
         evidence.AddMessage("What is the weather in Oslo today?"u8, isQuestion: true);
         var claim = "It is sunny and warm in Oslo, with a light wind."u8;
-        Assert.Equal(FactualVerdict.NotFound, new FactualCheck().Judge(claim, evidence, null, 0.55f).Verdict);
+        Assert.Equal(FactualVerdict.NotFound, new FactualCheck().Judge(claim, evidence, null, 0.5f).Verdict);
         evidence.Clear();
         evidence.AddMessage("Write a friendly greeting."u8, isQuestion: true);
-        Assert.Equal(FactualVerdict.NotChecked, new FactualCheck().Judge(claim, evidence, null, 0.55f).Verdict);
+        Assert.Equal(FactualVerdict.NotChecked, new FactualCheck().Judge(claim, evidence, null, 0.5f).Verdict);
     }
 
     [Fact]
@@ -90,7 +90,7 @@ public class FactualCheckTests
         {
             evidence.Clear();
             evidence.Add(source);
-            check.Judge(text, evidence, null, 0.55f);
+            check.Judge(text, evidence, null, 0.5f);
         }
     }
 }
