@@ -40,6 +40,8 @@ public sealed class FactualCheck
     /// <summary>Most index entries read for one claim; rare words come first.</summary>
     private const int MaxPostings = 1 << 16;
     private const int Slots = 1 << 13;
+    /// <summary>Least score of a claim that differs from a sentence in a number or a negation alone.</summary>
+    private const float PlainConflict = 0.8f;
 
     private readonly FactualFeatures _features = new();
     private readonly float[] _row = new float[FactualFeatures.Count];
@@ -110,6 +112,8 @@ public sealed class FactualCheck
         if (!_features.Measure(claim, evidence, _row) || _features.ContentWords < 2)
             return default;
         var score = FactualModel.Embedded.Unsupported.Probability(_row);
+        if (_features.IsPlainConflict)
+            return new(FactualVerdict.Contradicted, Math.Max(score, PlainConflict));
         if (score < threshold)
             return new(FactualVerdict.Supported, score);
         return new(FactualModel.Embedded.Contradicted.Probability(_row) >= 0.5f ? FactualVerdict.Contradicted : FactualVerdict.NotFound, score);

@@ -37,10 +37,14 @@ internal sealed class FactualFeatures
     /// <summary>Words of the last claim that carry content.</summary>
     public int ContentWords { get; private set; }
 
+    /// <summary>The evidence says all that the last claim says, and the nearest sentence most of it, except that a number of the same unit is another one, or that one of the two is negated.</summary>
+    public bool IsPlainConflict { get; private set; }
+
     /// <summary>Measures a claim. False when it has no word to check.</summary>
     public bool Measure(ReadOnlySpan<byte> claimText, FactualEvidence evidence, Span<float> features)
     {
         features.Clear();
+        IsPlainConflict = false;
         var count = FactTokenizer.Read(claimText, 0, _claim, FactualLexicon.Embedded);
         var claim = _claim.AsSpan(0, count);
         var n = 0;
@@ -230,6 +234,16 @@ internal sealed class FactualFeatures
         for (var k = 0; k + 2 < n; k++)
             trigrams += _bestSimilar[k] >= 0.5f && _bestSimilar[k + 1] >= 0.5f && _bestSimilar[k + 2] >= 0.5f && _bestWhere[k] < _bestWhere[k + 1] && _bestWhere[k + 1] < _bestWhere[k + 2] && _bestWhere[k + 2] - _bestWhere[k] <= 7 ? 1 : 0;
         features[f++] = n > 2 ? (float)trigrams / (n - 2) : 1;
+
+        bool missingHere = false, missingAnywhere = false;
+        for (var k = 0; k < n; k++)
+            if (!claim[content[k]].Is(WordTraits.Number | WordTraits.Negation))
+            {
+                missingHere |= _bestSimilar[k] < 0.7f;
+                missingAnywhere |= _union[k] < 0.7f;
+            }
+        var negationDiffers = numbersMissing == 0 && (said.Negations + shown.Negations) % 2 == 1;
+        IsPlainConflict = best >= 0.5f && ((numberConflict > 0 && !missingAnywhere) || (negationDiffers && !missingHere));
         return true;
     }
 
