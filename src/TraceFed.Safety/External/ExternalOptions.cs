@@ -114,7 +114,7 @@ public enum OnnxTokenizer : byte
     Bert,
     /// <summary>Byte-level BPE with <c>vocab.json</c> and <c>merges.txt</c> (RoBERTa).</summary>
     Bpe,
-    /// <summary>A SentencePiece <c>.model</c> file (ALBERT, T5, Llama).</summary>
+    /// <summary>A SentencePiece <c>.model</c> file whose numbers are the model's (ALBERT, T5, Llama; XLM-RoBERTa shifts them and is not read).</summary>
     SentencePiece,
 }
 
