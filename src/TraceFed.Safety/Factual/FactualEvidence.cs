@@ -14,6 +14,9 @@ public sealed class FactualEvidence
     /// <summary>A message shorter than this is a question, not a source.</summary>
     internal const int MinPassageBytes = 200;
 
+    /// <summary>Most index entries read for one claim: words can be chosen so that all of them share a slot.</summary>
+    private const int MaxSteps = 1 << 17, MaxStepsOfWord = 1 << 12;
+
     private const float K1 = 1.2f, B = 0.4f;
 
     private byte[] _text = [];
@@ -24,7 +27,7 @@ public sealed class FactualEvidence
     private int[] _heads = [];
     private float[] _scores = [];
     private int[] _touched = [];
-    private int _bytes, _count, _sentences;
+    private int _bytes, _count, _sentences, _slots;
     private bool _indexed;
 
     /// <summary>Most bytes kept; what is added beyond is left out and <see cref="IsTruncated"/> says so.</summary>
@@ -105,7 +108,8 @@ public sealed class FactualEvidence
         Index();
         if (_count == 0)
             return false;
-        for (var i = _heads[Slot(stem)]; i >= 0; i = _next[i])
+        var steps = MaxStepsOfWord;
+        for (var i = _heads[Slot(stem)]; i >= 0 && steps-- > 0; i = _next[i])
             if (_tokens[i].Stem == stem)
                 return true;
         return false;
@@ -117,6 +121,7 @@ public sealed class FactualEvidence
     {
         Index();
         var touched = 0;
+        var steps = MaxSteps;
         var average = (float)_count / Math.Max(1, _sentences);
         for (var c = 0; c < claim.Length; c++)
         {
@@ -124,7 +129,7 @@ public sealed class FactualEvidence
             if (word.Is(WordTraits.Function) || _count == 0 || SeenBefore(claim, c))
                 continue;
             var last = -1;
-            for (var i = _heads[Slot(word.Stem)]; i >= 0; i = _next[i])
+            for (var i = _heads[Slot(word.Stem)]; i >= 0 && steps-- > 0; i = _next[i])
             {
                 if (_tokens[i].Stem != word.Stem || _sentenceOf[i] == last)
                     continue; // a second hit in the same sentence adds next to nothing
@@ -162,7 +167,7 @@ public sealed class FactualEvidence
         return false;
     }
 
-    private int Slot(uint stem) => (int)((stem >> 1) * 0x9E3779B1u >> (32 - BitOperations.Log2((uint)_heads.Length)));
+    private int Slot(uint stem) => (int)((stem >> 1) * 0x9E3779B1u >> (32 - BitOperations.Log2((uint)_slots)));
 
     private void Index()
     {
@@ -170,9 +175,9 @@ public sealed class FactualEvidence
             return;
         _indexed = true;
         var size = (int)BitOperations.RoundUpToPowerOf2((uint)Math.Max(64, _count));
-        if (_heads.Length != size)
-            _heads = _heads.Length > size && _heads.Length <= size * 4 ? _heads : new int[size];
-        Array.Fill(_heads, -1);
+        Grow(ref _heads, size, 0);
+        _slots = size;
+        _heads.AsSpan(0, size).Fill(-1);
         Grow(ref _next, _count, 0);
         Grow(ref _scores, _sentences, 0);
         _scores.AsSpan().Clear();
