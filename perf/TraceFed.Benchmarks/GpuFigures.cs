@@ -13,6 +13,7 @@ namespace TraceFed.Benchmarks;
 internal static class GpuFigures
 {
     private const int Rounds = 7;
+    private const int Hidden = 4096;
     private const double OperationsPerBlock = 976;
     private const double LanesPerMultiprocessor = 64;
     private static readonly string[] s_ids = ["gpu.mask_add", "gpu.path_scale", "gpu.path_directions", "gpu.mask_count_independence", "gpu.noise"];
@@ -41,10 +42,9 @@ internal static class GpuFigures
             yield return figure;
         }
         yield return Noise(device, meter, Figure.Median(copy));
-        foreach (var id in (string[])["gpu.path_scale", "gpu.path_directions", "gpu.mask_count_independence"])
-        {
-            yield return Figure.Missing(id, "ratio", "not measured: no loop for it yet");
-        }
+        yield return PathScaling(device, Figure.Median(copy));
+        yield return Figure.Missing("gpu.path_directions", "ratio", "not measured: no loop for it yet");
+        yield return MaskCount(device);
     }
 
     private static double[] Copy(CudaDevice device)
@@ -121,6 +121,70 @@ internal static class GpuFigures
         return Figure.Of("gpu.noise", "ratio", [.. times.Select(seconds => limit / seconds)], Samples / limit / 1e6, string.Create(
             CultureInfo.InvariantCulture,
             $"2²⁶ samples at scale 10, {Samples / Figure.Median(times) / 1e6:F0} M samples/s; baseline: what {(memory > arithmetic ? "memory" : "ChaCha20 alone on the integer lanes")} allows, M/s; {kernel.Resources.Registers} registers"));
+    }
+
+    /// <summary>1 GiB of bfloat16 rows, every row masked: each element is read once and written once.</summary>
+    private static Figure PathScaling(CudaDevice device, double copyBytesPerSecond)
+    {
+        const int Rows = (1 << 30) / (2 * Hidden);
+        using var scale = new Scaling(device, Rows, masks: 256);
+        var times = Seconds(device, null, scale.Launch).Times;
+        return Figure.Of("gpu.path_scale", "ratio", [.. times.Select(seconds => 4.0 * Hidden * Rows / seconds / copyBytesPerSecond)], copyBytesPerSecond / 1e9, string.Create(
+            CultureInfo.InvariantCulture, $"bfloat16, {Rows} rows of {Hidden}, 256 masks, {4.0 * Hidden * Rows / Figure.Median(times) / 1e9:F0} GB/s; baseline: the copy's GB/s"));
+    }
+
+    /// <summary>What 256 different masks cost over one, at 256 and 8192 rows, in turns; the worse of the two.</summary>
+    private static Figure MaskCount(CudaDevice device)
+    {
+        var few = Ratios(256);
+        var many = Ratios(8192);
+        var worse = Figure.Median(few) > Figure.Median(many) ? few : many;
+        return Figure.Of("gpu.mask_count_independence", "ratio", worse, null, string.Create(
+            CultureInfo.InvariantCulture, $"path_scale, time with 256 masks ÷ 1 mask: {Figure.Median(few):F3} at 256 rows, {Figure.Median(many):F3} at 8192; the worse"));
+
+        double[] Ratios(int rows)
+        {
+            using var one = new Scaling(device, rows, masks: 1);
+            using var all = new Scaling(device, rows, masks: 256);
+            return [.. Seconds(device, null, all.Launch).Times.Zip(Seconds(device, null, one.Launch).Times, (a, b) => a / b)];
+        }
+    }
+
+    /// <summary>Rows of bfloat16 zeros on the device whose masks follow one another.</summary>
+    private sealed class Scaling : IDisposable
+    {
+        private readonly CudaKernel _kernel;
+        private readonly DeviceMemory _maskOf;
+        private readonly DeviceMemory _gains;
+        private readonly DeviceMemory _rows;
+        private readonly int _count;
+
+        public Scaling(CudaDevice device, int rows, int masks)
+        {
+            var maskOf = new int[rows];
+            for (var r = 0; r < rows; r++)
+            {
+                maskOf[r] = 1 + r % masks;
+            }
+            _count = rows;
+            _kernel = device.Kernel(typeof(PathScale), nameof(PathScale.KernelBFloat16));
+            _maskOf = device.Allocate(4L * rows);
+            _gains = device.Allocate(4L * (masks + 1) * Hidden);
+            _rows = device.Allocate(2L * rows * Hidden);
+            device.CopyToDevice<int>(maskOf, _maskOf.Value, 0);
+            device.Clear(_gains.Value, _gains.Bytes, 0);
+            device.Clear(_rows.Value, _rows.Bytes, 0);
+        }
+
+        public void Launch() => _kernel.Launch(
+            0, _count, DeviceRow.Threads, _maskOf.View<int>(0, _count), _gains.View<Pack>(0, _gains.Bytes / 16), _rows.View<Pack>(0, _rows.Bytes / 16), Hidden, Hidden);
+
+        public void Dispose()
+        {
+            _maskOf.Dispose();
+            _gains.Dispose();
+            _rows.Dispose();
+        }
     }
 
     private static double PeakOperations(CudaDevice device, double clock) => device.Multiprocessors * LanesPerMultiprocessor * clock;

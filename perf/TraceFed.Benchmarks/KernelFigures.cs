@@ -15,6 +15,8 @@ internal static class KernelFigures
 {
     private const int Rounds = 7;
     private const int Words = 16 << 20; // 64 MiB
+    private const int Hidden = 4096;
+    private const int Masks = 16;
     private const double LoopSeconds = 0.3;
 
     public static IEnumerable<Figure> All() => [.. Processor(), .. GpuFigures.All()];
@@ -42,7 +44,12 @@ internal static class KernelFigures
         Loop maskedSum = new(4.0 * Words, () => MaskedSum.Add<uint>(source, update)); // 256 rows of 64 Ki; the sum stays in a cache
         var scales = new LaplaceScales([new LaplaceScale(1, 10)]);
         Loop noise = new(update.Length, () => DiscreteLaplace.Add(update, scales, keys[0]));
-        Loop[] loops = [copy, stream, maskAdd, maskedSum, noise];
+        var hidden = new BFloat16[2 * Words];
+        var maskOf = Enumerable.Range(0, hidden.Length / Hidden).Select(row => 1 + row % Masks).ToArray();
+        var gains = new float[(Masks + 1) * Hidden];
+        gains.AsSpan().Fill(1);
+        Loop pathScale = new(8.0 * Words, () => PathScale.Apply(new HiddenRows<BFloat16>(hidden, Hidden, maskOf), gains)); // read and written
+        Loop[] loops = [copy, stream, maskAdd, maskedSum, noise, pathScale];
 
         foreach (var loop in loops)
         {
@@ -61,6 +68,7 @@ internal static class KernelFigures
         yield return ToOpenSsl("kernels.chacha20", stream, "ChaCha20 stream, 16 KiB messages ÷ openssl");
         yield return ToOpenSsl("kernels.mask_add", maskAdd, "fused mask addition, 64 keys × 64 Ki words, bytes of stream ÷ openssl");
         yield return ToCopy("kernels.masked_sum", maskedSum, "masked sum, 256 rows of 64 Ki words, bytes read ÷ bytes that memcpy reads and writes");
+        yield return ToCopy("kernels.path_scale", pathScale, $"channel scaling in place, bfloat16, {maskOf.Length} rows of {Hidden}, {Masks} dense masks, bytes read and written ÷ memcpy's");
         // The baseline is what the random bytes alone would cost.
         yield return Figure.Of(
             "kernels.noise", "Msamples/s", [.. noise.Rates.Select(rate => rate / 1e6)], stream.Median / (4 * scales.SampleWords) / 1e6,

@@ -39,13 +39,18 @@ internal static class PtxCompiler
         {
             return s_kernels.GetOrAdd(kernel, static method =>
             {
-                s_backend ??= new PTXBackend(
-                    Context.Create(builder => builder.Optimize(OptimizationLevel.O2).Inlining(InliningMode.Aggressive)),
-                    CudaArchitecture.SM_80, CudaInstructionSet.ISA_70, nvvmAPI: null!);
+                s_backend ??= Open();
                 var compiled = (PTXCompiledKernel)s_backend.Compile(
                     EntryPointDescription.FromExplicitlyGroupedKernel(method), KernelSpecialization.Empty);
                 return PtxKernel.Parse(compiled.Name, compiled.PTXAssembly, method.GetParameters());
             });
         }
+    }
+
+    private static PTXBackend Open()
+    {
+        var context = Context.Create(builder => builder.Optimize(OptimizationLevel.O2).Inlining(InliningMode.Aggressive));
+        DeviceMath.Register(context);
+        return new PTXBackend(context, CudaArchitecture.SM_80, CudaInstructionSet.ISA_70, nvvmAPI: null!);
     }
 }

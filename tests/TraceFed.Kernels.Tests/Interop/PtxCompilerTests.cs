@@ -6,12 +6,12 @@ namespace TraceFed.Kernels.Tests.Interop;
 
 public class PtxCompilerTests
 {
-    /// <summary>Every kernel of the library: static, named Kernel..., of views and numbers.</summary>
+    /// <summary>Every kernel of the library: internal, static, its name says so, of views and numbers.</summary>
     public static TheoryData<string> Kernels => [.. Methods.Keys.Order(StringComparer.Ordinal)];
 
     internal static Dictionary<string, MethodInfo> Methods { get; } = typeof(ChaCha20).Assembly.GetTypes()
         .SelectMany(type => type.GetMethods(BindingFlags.Static | BindingFlags.NonPublic | BindingFlags.Public | BindingFlags.DeclaredOnly))
-        .Where(method => method.Name.StartsWith("Kernel", StringComparison.Ordinal) && !method.ContainsGenericParameters
+        .Where(method => method.IsAssembly && method.Name.Contains("Kernel", StringComparison.Ordinal) && !method.ContainsGenericParameters
             && method.GetParameters().Any(parameter => parameter.ParameterType.IsGenericType && parameter.ParameterType.GetGenericTypeDefinition() == typeof(ArrayView<>)))
         .ToDictionary(method => $"{method.DeclaringType!.Name}.{method.Name}");
 
@@ -33,6 +33,9 @@ public class PtxCompilerTests
     [InlineData(typeof(ChaCha20), nameof(ChaCha20.Kernel), 0, 4)]
     [InlineData(typeof(MaskedSum), nameof(MaskedSum.Kernel32), 2, 1)]
     [InlineData(typeof(MaskedSum), nameof(MaskedSum.Kernel64), 2, 1)]
+    [InlineData(typeof(PathScale), nameof(PathScale.KernelFloat32), 4, 2)]
+    [InlineData(typeof(PathScale), nameof(PathScale.KernelFloat16), 3, 1)]
+    [InlineData(typeof(PathScale), nameof(PathScale.KernelBFloat16), 3, 1)]
     public void Hot_paths_move_16_bytes_at_a_time(Type owner, string kernel, int loads, int stores)
     {
         var ptx = PtxCompiler.Compile(PtxCompiler.Method(owner, kernel)).Assembly;
