@@ -75,6 +75,9 @@ public sealed class TextInspection
     private ClassifierState _classifier;
     private ClassifierState _latinClassifier; // the same, over the text without other scripts, from where they first appear
     private bool _foreign;
+    private ClassifierState _hiddenClassifier, _hiddenLatinClassifier; // the same, over text written in tag characters, which is cut into short segments
+    private bool _hiddenForeign;
+    private ClassifierState _decodedClassifier, _decodedLatinClassifier; // scratch, for one decoded text
     private int _termState;
     private Secrets.Open _open;
     private int _openBytes;
@@ -138,8 +141,9 @@ public sealed class TextInspection
         _editCount = 0;
         ClearedBytes = 0;
         IsBlocked = false;
-        _classifier = default;
-        _foreign = false;
+        _classifier.Reset();
+        _hiddenClassifier.Reset();
+        _foreign = _hiddenForeign = false;
         _termState = _policy.Terms?.Start ?? 0;
         _windowLength = 0;
         _open = Secrets.Open.None;
@@ -468,9 +472,17 @@ public sealed class TextInspection
             MatchPatterns(text, mapping, outermost: false);
         if (_modelRuns)
         {
-            ClassifierState state = default, latin = default;
-            var foreign = false;
-            Classify(lower, ref state, ref latin, ref foreign, segmentLength);
+            if (encoding == Encoding.Tags)
+            {
+                Classify(lower, ref _hiddenClassifier, ref _hiddenLatinClassifier, ref _hiddenForeign, segmentLength);
+            }
+            else
+            {
+                _decodedClassifier.Reset();
+                var foreign = false;
+                Classify(lower, ref _decodedClassifier, ref _decodedLatinClassifier, ref foreign, segmentLength);
+            }
+
             if (depth == 0)
                 Substitute(encoding, lower, start, end);
         }

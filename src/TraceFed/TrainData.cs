@@ -180,12 +180,13 @@ internal sealed class TrainData(string folder, bool strictLicence)
     private void Set(string name, string licence, float weight, Action<JsonElement, Labels> label, Func<JsonElement, TextRole>? role = null, Func<JsonElement, bool>? skip = null, string? file = null, bool ordinary = false)
     {
         var rows = 0;
+        var expert = name switch { "toxicity/davidson" => 0, "toxicity/hatexplain" => 1, "toxicity/jigsaw" => 2, _ => 3 };
         foreach (var row in Read(Path.Combine(folder, file ?? name + ".train.jsonl.gz")))
         {
             if (skip?.Invoke(row) == true)
                 continue;
             var text = (row.TryGetProperty("text", out var field) || row.TryGetProperty("term", out field) ? field.GetString() : null) ?? "";
-            Add(text, weight, l => label(row, l), role?.Invoke(row) ?? TextRole.User, ordinary);
+            Add(text, weight, l => label(row, l), role?.Invoke(row) ?? TextRole.User, ordinary, expert);
             if (name is "adversarial/bipia_attacks" or "adversarial/templates" or "adversarial/cyberseceval_injection")
                 _attacks.Add((text, TextRole.Tool));
             rows++;
@@ -223,11 +224,13 @@ internal sealed class TrainData(string folder, bool strictLicence)
         Sources.Add(("text/" + name, "public domain or permissive, see the data README", documents + fragments.Count));
     }
 
-    private void Add(string text, float weight, Action<Labels> label, TextRole role, bool ordinary = false)
+    private void Add(string text, float weight, Action<Labels> label, TextRole role, bool ordinary = false, int expert = 3)
     {
         var labels = new Labels(weight);
+        if (expert < 3)
+            labels.Weight(Adversarial, 0.3f);
         label(labels);
-        var example = TrainingExample.Create(TrainText.Segments(text), role, labels.Values, labels.Weights);
+        var example = TrainingExample.Create(TrainText.Segments(text), role, expert, labels.Values, labels.Weights);
         Examples.Add(example);
         if (ordinary)
             Ordinary.Add(example);

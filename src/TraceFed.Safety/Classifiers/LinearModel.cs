@@ -12,6 +12,16 @@ public struct ClassifierState
     internal Vector256<float> WindowSum, TextSum;
     internal ClassifierShape Window, Text;
     internal (ulong Last, ulong Before) Words;
+    internal SecondLook.Memory Second;
+
+    /// <summary>Starts a new text; cheaper than assigning default.</summary>
+    public void Reset()
+    {
+        (WindowSum, TextSum) = (default, default);
+        (Window, Text) = (default, default);
+        Words = default;
+        Second.Reset();
+    }
 }
 
 /// <summary>Running counts that give a view its length, its surprise and its make-up.</summary>
@@ -38,16 +48,27 @@ internal struct ClassifierShape
     }
 }
 
-/// <summary>One linear model for all categories: a table of hashed n-grams whose rows hold one 8-bit weight for each output.</summary>
+/// <summary>One linear model for all categories, a table of hashed n-grams whose rows hold one 8-bit weight for each output, and a second look at what it finds doubtful.</summary>
 /// <remarks>
 /// A segment is looked at in three ways: alone, with the fading memory of the segments just before it, and with all of the text so far.
 /// Each view has a score z = bias + Σ weights ∕ √(rows + <see cref="Prior"/>); the largest counts, so a long harmless text does not thin out an
 /// attack and an attack spread over many short segments still adds up. A monotone map turns z into a probability.
+/// Where toxicity or adversarial reach <see cref="Doubt"/>, which ordinary text rarely does, <see cref="SecondLook"/> reads the text too and
+/// the two logits are blended.
 /// The eighth lane holds how surprising each n-gram is in ordinary text; its mean picks a bias (token soup looks like nothing else).
 /// </remarks>
 public sealed class LinearModel
 {
-    internal const int Lanes = 8, SurpriseLane = 7, Views = 3, DenseRows = Views * DenseKinds, DenseKinds = 64;
+    internal const int Lanes = 8, ToxicityLane = 0, AdversarialLane = 6, SurpriseLane = 7, Views = 3, DenseRows = Views * DenseKinds, DenseKinds = 64;
+
+    /// <summary>Rows of the table are 2 to this power: 2¹⁷ rows of 8 bytes are 1 MiB, which stays in the L2 cache.</summary>
+    internal const int RowBits = 17;
+
+    /// <summary>Upper bits of a feature's number make its row.</summary>
+    internal const int RowShift = NgramFeatures.RowBits - RowBits;
+
+    /// <summary>Probability from which a segment gets a second look.</summary>
+    internal const float Doubt = 0.03f;
 
     /// <summary>Added to the number of rows before the root: a segment of a few bytes is weak evidence.</summary>
     internal const float Prior = 40;
@@ -55,7 +76,7 @@ public sealed class LinearModel
     /// <summary>How much of the window survives each segment.</summary>
     internal const float WindowDecay = 0.6f;
 
-    private const uint Magic = 0x314D4C54; // "TLM1"
+    private const uint Magic = 0x324D4C54; // "TLM2"
 
     private static readonly Lazy<LinearModel> s_embedded = new(LoadEmbedded);
 
@@ -63,15 +84,18 @@ public sealed class LinearModel
     private readonly Vector256<float> _scale;
     private readonly Vector256<float>[] _dense;
     private readonly Vector256<float> _slope, _offset;
+    private readonly SecondLook _second;
 
-    /// <param name="weights">2^<see cref="NgramFeatures.RowBits"/> rows of <see cref="Lanes"/>.</param>
+    /// <param name="weights">2^<see cref="RowBits"/> rows of <see cref="Lanes"/>.</param>
     /// <param name="scale">What one unit of a weight is worth, per lane.</param>
     /// <param name="dense">Biases: <see cref="DenseRows"/> rows of <see cref="Lanes"/>.</param>
     /// <param name="slope">Calibration: probability = σ(slope · z + offset).</param>
     /// <param name="offset">See <paramref name="slope"/>.</param>
-    internal LinearModel(sbyte[] weights, float[] scale, float[] dense, float[] slope, float[] offset)
+    /// <param name="second">Reads what is doubtful.</param>
+    internal LinearModel(sbyte[] weights, float[] scale, float[] dense, float[] slope, float[] offset, SecondLook second)
     {
         _weights = weights;
+        _second = second;
         _scale = Vector256.Create(scale);
         _slope = Vector256.Create(slope);
         _offset = Vector256.Create(offset);
@@ -95,6 +119,16 @@ public sealed class LinearModel
         var probability = Vector256<float>.One / (Vector256<float>.One + Vector256.Exp(-(z * _slope + _offset)));
         for (var i = 0; i < Categories.Length; i++)
             probabilities[i] = probability[i];
+        if (probabilities[ToxicityLane] >= Doubt || probabilities[AdversarialLane] >= Doubt)
+            (probabilities[ToxicityLane], probabilities[AdversarialLane]) = _second.Blend(z, SecondScore(role, ref state));
+    }
+
+    /// <summary>What the second look makes of the text so far: logits of toxicity and adversarial.</summary>
+    internal (float Toxicity, float Adversarial) SecondScore(TextRole role, ref ClassifierState state)
+    {
+        Span<int> dense = stackalloc int[DenseFeatures];
+        Dense(Views - 1, state.Text, state.TextSum[SurpriseLane], role, dense);
+        return _second.Score(ref state.Second, dense);
     }
 
     /// <summary>The scores before calibration.</summary>
@@ -110,7 +144,8 @@ public sealed class LinearModel
             var count = NgramFeatures.Extract(piece, ref state.Words, rows, out var shape);
             if (count == 0)
                 continue;
-            var sum = Sum(rows[..count]) * _scale;
+            var sum = Sum(_weights, rows[..count], RowShift) * _scale;
+            state.Second.Add(piece);
 
             var alone = default(ClassifierShape);
             alone.Add(shape);
@@ -151,9 +186,11 @@ public sealed class LinearModel
         rows[3] = first + 50 + Math.Clamp(MathF.ILogB(MathF.Max(1, shape.Bytes)), 0, 13);
     }
 
-    private Vector256<float> Sum(ReadOnlySpan<int> rows)
+    /// <summary>Adds up rows of a table.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector256<float> Sum(sbyte[] weights, ReadOnlySpan<int> rows, int shift)
     {
-        ref var table = ref MemoryMarshal.GetArrayDataReference(_weights);
+        ref var table = ref MemoryMarshal.GetArrayDataReference(weights);
         var total = Vector256<int>.Zero;
         while (!rows.IsEmpty)
         {
@@ -164,11 +201,11 @@ public sealed class LinearModel
             var i = 0;
             for (; i + 1 < batch.Length; i += 2)
             {
-                even += Row(ref table, batch[i]);
-                odd += Row(ref table, batch[i + 1]);
+                even += Row(ref table, batch[i] >> shift);
+                odd += Row(ref table, batch[i + 1] >> shift);
             }
             if (i < batch.Length)
-                even += Row(ref table, batch[i]);
+                even += Row(ref table, batch[i] >> shift);
             even += odd;
             total += Vector256.Create(Vector128.WidenLower(even), Vector128.WidenUpper(even));
         }
@@ -190,31 +227,34 @@ public sealed class LinearModel
     internal static LinearModel Load(Stream stream)
     {
         using var reader = new BinaryReader(new BrotliStream(stream, CompressionMode.Decompress));
-        if (reader.ReadUInt32() != Magic || reader.ReadInt32() != NgramFeatures.RowBits || reader.ReadInt32() != DenseRows)
+        if (reader.ReadUInt32() != Magic || reader.ReadInt32() != NgramFeatures.RowBits || reader.ReadInt32() != RowBits || reader.ReadInt32() != DenseRows)
             throw new InvalidDataException("These weights were trained for another version of the classifier.");
-        var scale = Floats(Lanes);
-        var slope = Floats(Lanes);
-        var offset = Floats(Lanes);
-        var dense = Floats(DenseRows * Lanes);
-        var weights = new sbyte[(1 << NgramFeatures.RowBits) * Lanes];
-        // Stored lane by lane: neighbours are alike, so it packs better.
+        var (scale, slope, offset) = (Floats(reader, Lanes), Floats(reader, Lanes), Floats(reader, Lanes));
+        var dense = Floats(reader, DenseRows * Lanes);
+        return new LinearModel(Table(reader, 1 << RowBits), scale, dense, slope, offset, SecondLook.Load(reader));
+    }
+
+    internal static float[] Floats(BinaryReader reader, int count)
+    {
+        var values = new float[count];
+        for (var i = 0; i < count; i++)
+            values[i] = reader.ReadSingle();
+        return values;
+    }
+
+    /// <summary>Reads a table, stored lane by lane: neighbours are alike, so it packs better.</summary>
+    internal static sbyte[] Table(BinaryReader reader, int rows)
+    {
+        var weights = new sbyte[rows * Lanes];
         for (var lane = 0; lane < Lanes; lane++)
         {
-            var column = reader.ReadBytes(1 << NgramFeatures.RowBits);
-            if (column.Length != 1 << NgramFeatures.RowBits)
+            var column = reader.ReadBytes(rows);
+            if (column.Length != rows)
                 throw new InvalidDataException("The weights end too early.");
             for (var row = 0; row < column.Length; row++)
                 weights[row * Lanes + lane] = (sbyte)column[row];
         }
-        return new LinearModel(weights, scale, dense, slope, offset);
-
-        float[] Floats(int count)
-        {
-            var values = new float[count];
-            for (var i = 0; i < count; i++)
-                values[i] = reader.ReadSingle();
-            return values;
-        }
+        return weights;
     }
 
     /// <summary>Writes the model, compressed.</summary>
@@ -223,20 +263,24 @@ public sealed class LinearModel
         using var writer = new BinaryWriter(new BrotliStream(stream, CompressionLevel.SmallestSize));
         writer.Write(Magic);
         writer.Write(NgramFeatures.RowBits);
+        writer.Write(RowBits);
         writer.Write(DenseRows);
-        Floats(_scale);
-        Floats(_slope);
-        Floats(_offset);
-        foreach (var row in _dense)
-            Floats(row);
-        for (var lane = 0; lane < Lanes; lane++)
-            for (var row = 0; row < 1 << NgramFeatures.RowBits; row++)
-                writer.Write(_weights[row * Lanes + lane]);
+        Write(writer, [_scale, _slope, _offset]);
+        Write(writer, _dense);
+        Write(writer, _weights);
+        _second.Save(writer);
+    }
 
-        void Floats(Vector256<float> values)
-        {
-            for (var i = 0; i < Lanes; i++)
-                writer.Write(values[i]);
-        }
+    internal static void Write(BinaryWriter writer, ReadOnlySpan<Vector256<float>> rows)
+    {
+        foreach (var value in MemoryMarshal.Cast<Vector256<float>, float>(rows))
+            writer.Write(value);
+    }
+
+    internal static void Write(BinaryWriter writer, sbyte[] weights)
+    {
+        for (var lane = 0; lane < Lanes; lane++)
+            for (var at = lane; at < weights.Length; at += Lanes)
+                writer.Write(weights[at]);
     }
 }

@@ -15,6 +15,9 @@ internal sealed class TrainingExample
 
     public required TextRole Role { get; init; }
 
+    /// <summary>Which of the second look's experts the text is for.</summary>
+    public required int Expert { get; init; }
+
     /// <summary>Rows of all segments, one after the other.</summary>
     public required int[] Rows { get; init; }
 
@@ -22,7 +25,7 @@ internal sealed class TrainingExample
     public required NgramFeatures.Shape[] Segments { get; init; }
 
     /// <summary>Hashes a text that is already normalised, lower-case and cut.</summary>
-    public static TrainingExample Create(IEnumerable<ReadOnlyMemory<byte>> segments, TextRole role, float[] labels, float[] weights)
+    public static TrainingExample Create(IEnumerable<ReadOnlyMemory<byte>> segments, TextRole role, int expert, float[] labels, float[] weights)
     {
         var rows = new List<int>();
         var shapes = new List<NgramFeatures.Shape>();
@@ -40,14 +43,14 @@ internal sealed class TrainingExample
                 shapes.Add(shape);
             }
         }
-        return new TrainingExample { Labels = labels, Weights = weights, Role = role, Rows = [.. rows], Segments = [.. shapes] };
+        return new TrainingExample { Labels = labels, Weights = weights, Role = role, Expert = expert, Rows = [.. rows], Segments = [.. shapes] };
     }
 }
 
 /// <summary>Fits <see cref="LinearModel"/>: logistic loss on the largest view of each text, adaptive steps, one thread, fixed seed.</summary>
 internal sealed class LinearModelTrainer
 {
-    private const int RowCount = 1 << NgramFeatures.RowBits;
+    private const int RowCount = 1 << LinearModel.RowBits;
 
     private readonly Vector256<float>[] _weights = new Vector256<float>[RowCount], _squares = new Vector256<float>[RowCount];
     private readonly Vector256<float>[] _dense = new Vector256<float>[LinearModel.DenseRows], _denseSquares = new Vector256<float>[LinearModel.DenseRows];
@@ -76,7 +79,7 @@ internal sealed class LinearModelTrainer
         var counts = new float[RowCount];
         foreach (var example in ordinary)
             foreach (var row in example.Rows)
-                counts[row]++;
+                counts[row >> LinearModel.RowShift]++;
         var largest = MathF.Log(1 + counts.Max());
         for (var row = 0; row < RowCount; row++)
             _weights[row] = _weights[row].WithElement(LinearModel.SurpriseLane, 1 - MathF.Log(1 + counts[row]) / largest);
@@ -90,7 +93,7 @@ internal sealed class LinearModelTrainer
             {
                 var sum = 0f;
                 for (var i = 0; i < segment.Rows; i++)
-                    sum += _weights[example.Rows[at + i]][LinearModel.SurpriseLane];
+                    sum += _weights[example.Rows[at + i] >> LinearModel.RowShift][LinearModel.SurpriseLane];
                 at += segment.Rows;
                 if (segment.Bytes >= 24)
                     means.Add(sum / segment.Rows);
@@ -150,8 +153,10 @@ internal sealed class LinearModelTrainer
                 var count = example.Segments[s].Rows;
                 var g = gradient[s];
                 if (g != Vector256<float>.Zero)
-                    for (var i = 0; i < count; i++)
-                        Step(ref _weights[example.Rows[at + i]], ref _squares[example.Rows[at + i]], g, rate, Decay);
+                {
+                    foreach (var feature in example.Rows.AsSpan(at, count))
+                        Step(ref _weights[feature >> LinearModel.RowShift], ref _squares[feature >> LinearModel.RowShift], g, rate, Decay);
+                }
                 at += count;
             }
             if ((n & 255) == 0)
@@ -202,7 +207,7 @@ internal sealed class LinearModelTrainer
             var segment = example.Segments[s];
             var sum = Vector256<float>.Zero;
             for (var i = 0; i < segment.Rows; i++)
-                sum += _weights[example.Rows[at + i]];
+                sum += _weights[example.Rows[at + i] >> LinearModel.RowShift];
             at += segment.Rows;
             sums[s] = sum;
             var alone = default(ClassifierShape);
@@ -230,22 +235,41 @@ internal sealed class LinearModelTrainer
         }
     }
 
-    /// <summary>Quantises the weights; the scale of a lane is set so that only 1 weight in 10,000 is cut off.</summary>
-    public LinearModel Build(float[] slope, float[] offset)
+    /// <summary>The biases that the shape of all of a text picks.</summary>
+    public void TextDense(TrainingExample example, Span<int> rows)
+    {
+        var text = default(ClassifierShape);
+        foreach (var segment in example.Segments)
+            text.Add(segment);
+        var surprise = 0f;
+        foreach (var feature in example.Rows)
+            surprise += _weights[feature >> LinearModel.RowShift][LinearModel.SurpriseLane];
+        LinearModel.Dense(LinearModel.Views - 1, text, surprise, example.Role, rows);
+    }
+
+    /// <summary>Quantises the weights.</summary>
+    public LinearModel Build(float[] slope, float[] offset, SecondLook second)
+    {
+        var (weights, scale) = Quantise(_weights);
+        return new LinearModel(weights, scale, MemoryMarshal.Cast<Vector256<float>, float>(_dense).ToArray(), slope, offset, second);
+    }
+
+    /// <summary>Rounds a table to 8 bits; the scale of a lane is set so that only 1 weight in 10,000 is cut off.</summary>
+    internal static (sbyte[] Weights, float[] Scale) Quantise(Vector256<float>[] table)
     {
         var scale = new float[LinearModel.Lanes];
-        var weights = new sbyte[RowCount * LinearModel.Lanes];
-        var sizes = new float[RowCount];
+        var weights = new sbyte[table.Length * LinearModel.Lanes];
+        var sizes = new float[table.Length];
         for (var lane = 0; lane < LinearModel.Lanes; lane++)
         {
-            for (var row = 0; row < RowCount; row++)
-                sizes[row] = Math.Abs(_weights[row][lane]);
+            for (var row = 0; row < table.Length; row++)
+                sizes[row] = Math.Abs(table[row][lane]);
             Array.Sort(sizes);
-            scale[lane] = Math.Max(1e-6f, sizes[RowCount - RowCount / 10_000 - 1] / 127);
-            for (var row = 0; row < RowCount; row++)
-                weights[row * LinearModel.Lanes + lane] = (sbyte)Math.Clamp(MathF.Round(_weights[row][lane] / scale[lane]), -127, 127);
+            scale[lane] = Math.Max(1e-6f, sizes[table.Length - table.Length / 10_000 - 1] / 127);
+            for (var row = 0; row < table.Length; row++)
+                weights[row * LinearModel.Lanes + lane] = (sbyte)Math.Clamp(MathF.Round(table[row][lane] / scale[lane]), -127, 127);
         }
-        return new LinearModel(weights, scale, MemoryMarshal.Cast<Vector256<float>, float>(_dense).ToArray(), slope, offset);
+        return (weights, scale);
     }
 
     private static float Sigmoid(float z) => 1 / (1 + MathF.Exp(-z));

@@ -13,8 +13,8 @@ namespace TraceFed.Safety.Classifiers;
 /// </remarks>
 internal static class NgramFeatures
 {
-    /// <summary>Rows of the table are 2 to this power: 2¹⁷ rows of 8 bytes are 1 MiB, which stays in the L2 cache.</summary>
-    public const int RowBits = 17;
+    /// <summary>Row numbers are below 2 to this power; a smaller table takes their upper bits.</summary>
+    public const int RowBits = 19;
 
     /// <summary>Longest piece taken at once.</summary>
     public const int MaxBytes = 256;
