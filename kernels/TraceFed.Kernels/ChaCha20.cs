@@ -91,16 +91,14 @@ public static class ChaCha20
         var counter = key.Counter;
         while (words.Length >= ChaCha20Slices.Words)
         {
-            ChaCha20Slices.Fill(key, counter, ref slice, width);
-            ChaCha20Slices.Turn(ref slice, ref MemoryMarshal.GetReference(words), width);
+            ChaCha20Slices.Stream(key, counter, ref MemoryMarshal.GetReference(words), ref slice, width);
             words = words[ChaCha20Slices.Words..];
             counter += ChaCha20Slices.Blocks;
         }
         if (words.Length > 0)
         {
             Span<uint> rest = stackalloc uint[ChaCha20Slices.Words];
-            ChaCha20Slices.Fill(key, counter, ref slice, width);
-            ChaCha20Slices.Turn(ref slice, ref MemoryMarshal.GetReference(rest), width);
+            ChaCha20Slices.Stream(key, counter, ref MemoryMarshal.GetReference(rest), ref slice, width);
             rest[..words.Length].CopyTo(words);
             rest.Clear();
         }

@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
@@ -27,7 +26,7 @@ internal static class ChaCha20Slices
         switch (width)
         {
             case SimdWidth.Vector512:
-                Lanes512(key, counter, ref slices);
+                Lanes512(key, counter, ref slices, turned: false);
                 break;
             case SimdWidth.Vector256:
                 Lanes256(key, counter, ref slices);
@@ -73,41 +72,64 @@ internal static class ChaCha20Slices
         }
     }
 
+    /// <summary>Writes the stream of blocks <paramref name="counter"/> to counter + 15: filled and turned in registers where the processor can.</summary>
+    /// <param name="key">Of the stream.</param>
+    /// <param name="counter">Of the first block.</param>
+    /// <param name="stream">256 words, overwritten.</param>
+    /// <param name="scratch">256 words of the caller's, who clears them.</param>
+    /// <param name="width">Of the vectors.</param>
+    public static void Stream(in PrgKey key, uint counter, ref uint stream, ref uint scratch, SimdWidth width)
+    {
+        if (width == SimdWidth.Vector512 && Avx512F.IsSupported)
+        {
+            Lanes512(key, counter, ref stream, turned: true);
+        }
+        else
+        {
+            Fill(key, counter, ref scratch, width);
+            Turn(ref scratch, ref stream, width);
+        }
+    }
+
     private static void Turn512(ref uint slices, ref uint stream)
     {
-        // Pass 1 and 2 turn every 4 × 4 tile inside its 128 bits; pass 3 and 4 move the tiles.
-        Span<Vector512<uint>> tiles = stackalloc Vector512<uint>[16];
-        ref var tile = ref MemoryMarshal.GetReference(tiles);
-        for (var i = 0; i < 16; i += 4)
-        {
-            var r0 = Vector512.LoadUnsafe(ref slices, (nuint)(16 * i));
-            var r1 = Vector512.LoadUnsafe(ref slices, (nuint)(16 * i + 16));
-            var r2 = Vector512.LoadUnsafe(ref slices, (nuint)(16 * i + 32));
-            var r3 = Vector512.LoadUnsafe(ref slices, (nuint)(16 * i + 48));
-            var a = Avx512F.UnpackLow(r0, r1).AsUInt64();
-            var b = Avx512F.UnpackHigh(r0, r1).AsUInt64();
-            var c = Avx512F.UnpackLow(r2, r3).AsUInt64();
-            var d = Avx512F.UnpackHigh(r2, r3).AsUInt64();
-            Unsafe.Add(ref tile, i) = Avx512F.UnpackLow(a, c).AsUInt32();
-            Unsafe.Add(ref tile, i + 1) = Avx512F.UnpackHigh(a, c).AsUInt32();
-            Unsafe.Add(ref tile, i + 2) = Avx512F.UnpackLow(b, d).AsUInt32();
-            Unsafe.Add(ref tile, i + 3) = Avx512F.UnpackHigh(b, d).AsUInt32();
-        }
-        for (var i = 0; i < 4; i++)
-        {
-            var r0 = Unsafe.Add(ref tile, i);
-            var r1 = Unsafe.Add(ref tile, i + 4);
-            var r2 = Unsafe.Add(ref tile, i + 8);
-            var r3 = Unsafe.Add(ref tile, i + 12);
-            var a = Avx512F.Shuffle4x128(r0, r1, 0x44);
-            var b = Avx512F.Shuffle4x128(r0, r1, 0xEE);
-            var c = Avx512F.Shuffle4x128(r2, r3, 0x44);
-            var d = Avx512F.Shuffle4x128(r2, r3, 0xEE);
-            Avx512F.Shuffle4x128(a, c, 0x88).StoreUnsafe(ref stream, (nuint)(16 * i));
-            Avx512F.Shuffle4x128(a, c, 0xDD).StoreUnsafe(ref stream, (nuint)(16 * (i + 4)));
-            Avx512F.Shuffle4x128(b, d, 0x88).StoreUnsafe(ref stream, (nuint)(16 * (i + 8)));
-            Avx512F.Shuffle4x128(b, d, 0xDD).StoreUnsafe(ref stream, (nuint)(16 * (i + 12)));
-        }
+        var (a0, a1, a2, a3) = Tiles(Slice(ref slices, 0), Slice(ref slices, 1), Slice(ref slices, 2), Slice(ref slices, 3));
+        var (b0, b1, b2, b3) = Tiles(Slice(ref slices, 4), Slice(ref slices, 5), Slice(ref slices, 6), Slice(ref slices, 7));
+        var (c0, c1, c2, c3) = Tiles(Slice(ref slices, 8), Slice(ref slices, 9), Slice(ref slices, 10), Slice(ref slices, 11));
+        var (d0, d1, d2, d3) = Tiles(Slice(ref slices, 12), Slice(ref slices, 13), Slice(ref slices, 14), Slice(ref slices, 15));
+        PutTiles(ref stream, 0, a0, b0, c0, d0);
+        PutTiles(ref stream, 1, a1, b1, c1, d1);
+        PutTiles(ref stream, 2, a2, b2, c2, d2);
+        PutTiles(ref stream, 3, a3, b3, c3, d3);
+    }
+
+    private static Vector512<uint> Slice(ref uint slices, nuint i) => Vector512.LoadUnsafe(ref slices, 16 * i);
+
+    /// <summary>Four of the sixteen words of each block: 4 × 4 tiles turned inside their 128 bits.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static (Vector512<uint> A, Vector512<uint> B, Vector512<uint> C, Vector512<uint> D) Tiles(
+        Vector512<uint> r0, Vector512<uint> r1, Vector512<uint> r2, Vector512<uint> r3)
+    {
+        var a = Avx512F.UnpackLow(r0, r1).AsUInt64();
+        var b = Avx512F.UnpackHigh(r0, r1).AsUInt64();
+        var c = Avx512F.UnpackLow(r2, r3).AsUInt64();
+        var d = Avx512F.UnpackHigh(r2, r3).AsUInt64();
+        return (Avx512F.UnpackLow(a, c).AsUInt32(), Avx512F.UnpackHigh(a, c).AsUInt32(), Avx512F.UnpackLow(b, d).AsUInt32(), Avx512F.UnpackHigh(b, d).AsUInt32());
+    }
+
+    /// <summary>Moves the tiles of four blocks, i, i + 4, i + 8 and i + 12, to their places.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PutTiles(
+        ref uint stream, nuint i, Vector512<uint> r0, Vector512<uint> r1, Vector512<uint> r2, Vector512<uint> r3)
+    {
+        var a = Avx512F.Shuffle4x128(r0, r1, 0x44);
+        var b = Avx512F.Shuffle4x128(r0, r1, 0xEE);
+        var c = Avx512F.Shuffle4x128(r2, r3, 0x44);
+        var d = Avx512F.Shuffle4x128(r2, r3, 0xEE);
+        Avx512F.Shuffle4x128(a, c, 0x88).StoreUnsafe(ref stream, 16 * i);
+        Avx512F.Shuffle4x128(a, c, 0xDD).StoreUnsafe(ref stream, 16 * (i + 4));
+        Avx512F.Shuffle4x128(b, d, 0x88).StoreUnsafe(ref stream, 16 * (i + 8));
+        Avx512F.Shuffle4x128(b, d, 0xDD).StoreUnsafe(ref stream, 16 * (i + 12));
     }
 
     private static void Turn128(ref uint slices, ref uint stream)
@@ -144,7 +166,7 @@ internal static class ChaCha20Slices
     private static Vector128<ulong> High(Vector128<ulong> a, Vector128<ulong> b) =>
         Sse2.IsSupported ? Sse2.UnpackHigh(a, b) : AdvSimd.Arm64.ZipHigh(a, b);
 
-    private static void Lanes512(in PrgKey key, uint counter, ref uint slices)
+    private static void Lanes512(in PrgKey key, uint counter, ref uint words, bool turned)
     {
         var counters = Vector512.Create(counter) + Vector512<uint>.Indices;
         var x0 = Vector512.Create(0x61707865u);
@@ -182,22 +204,50 @@ internal static class ChaCha20Slices
             x10 += x15; x11 += x12; x8 += x13; x9 += x14;
             x5 = Rotate7(x5 ^ x10); x6 = Rotate7(x6 ^ x11); x7 = Rotate7(x7 ^ x8); x4 = Rotate7(x4 ^ x9);
         }
-        (x0 + Vector512.Create(0x61707865u)).StoreUnsafe(ref slices, 0);
-        (x1 + Vector512.Create(0x3320646eu)).StoreUnsafe(ref slices, 16);
-        (x2 + Vector512.Create(0x79622d32u)).StoreUnsafe(ref slices, 32);
-        (x3 + Vector512.Create(0x6b206574u)).StoreUnsafe(ref slices, 48);
-        (x4 + Vector512.Create(key[0])).StoreUnsafe(ref slices, 64);
-        (x5 + Vector512.Create(key[1])).StoreUnsafe(ref slices, 80);
-        (x6 + Vector512.Create(key[2])).StoreUnsafe(ref slices, 96);
-        (x7 + Vector512.Create(key[3])).StoreUnsafe(ref slices, 112);
-        (x8 + Vector512.Create(key[4])).StoreUnsafe(ref slices, 128);
-        (x9 + Vector512.Create(key[5])).StoreUnsafe(ref slices, 144);
-        (x10 + Vector512.Create(key[6])).StoreUnsafe(ref slices, 160);
-        (x11 + Vector512.Create(key[7])).StoreUnsafe(ref slices, 176);
-        (x12 + counters).StoreUnsafe(ref slices, 192);
-        (x13 + Vector512.Create(key[9])).StoreUnsafe(ref slices, 208);
-        (x14 + Vector512.Create(key[10])).StoreUnsafe(ref slices, 224);
-        (x15 + Vector512.Create(key[11])).StoreUnsafe(ref slices, 240);
+        x0 += Vector512.Create(0x61707865u);
+        x1 += Vector512.Create(0x3320646eu);
+        x2 += Vector512.Create(0x79622d32u);
+        x3 += Vector512.Create(0x6b206574u);
+        x4 += Vector512.Create(key[0]);
+        x5 += Vector512.Create(key[1]);
+        x6 += Vector512.Create(key[2]);
+        x7 += Vector512.Create(key[3]);
+        x8 += Vector512.Create(key[4]);
+        x9 += Vector512.Create(key[5]);
+        x10 += Vector512.Create(key[6]);
+        x11 += Vector512.Create(key[7]);
+        x12 += counters;
+        x13 += Vector512.Create(key[9]);
+        x14 += Vector512.Create(key[10]);
+        x15 += Vector512.Create(key[11]);
+        if (turned)
+        {
+            var (a0, a1, a2, a3) = Tiles(x0, x1, x2, x3);
+            var (b0, b1, b2, b3) = Tiles(x4, x5, x6, x7);
+            var (c0, c1, c2, c3) = Tiles(x8, x9, x10, x11);
+            var (d0, d1, d2, d3) = Tiles(x12, x13, x14, x15);
+            PutTiles(ref words, 0, a0, b0, c0, d0);
+            PutTiles(ref words, 1, a1, b1, c1, d1);
+            PutTiles(ref words, 2, a2, b2, c2, d2);
+            PutTiles(ref words, 3, a3, b3, c3, d3);
+            return;
+        }
+        x0.StoreUnsafe(ref words, 0);
+        x1.StoreUnsafe(ref words, 16);
+        x2.StoreUnsafe(ref words, 32);
+        x3.StoreUnsafe(ref words, 48);
+        x4.StoreUnsafe(ref words, 64);
+        x5.StoreUnsafe(ref words, 80);
+        x6.StoreUnsafe(ref words, 96);
+        x7.StoreUnsafe(ref words, 112);
+        x8.StoreUnsafe(ref words, 128);
+        x9.StoreUnsafe(ref words, 144);
+        x10.StoreUnsafe(ref words, 160);
+        x11.StoreUnsafe(ref words, 176);
+        x12.StoreUnsafe(ref words, 192);
+        x13.StoreUnsafe(ref words, 208);
+        x14.StoreUnsafe(ref words, 224);
+        x15.StoreUnsafe(ref words, 240);
     }
 
     private static void Lanes256(in PrgKey key, uint counter, ref uint slices)
