@@ -1,0 +1,365 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text.Json;
+using NSec.Cryptography;
+using TraceFed.Kernels;
+using TraceFed.Privacy.SecureAggregation;
+using TraceFed.Protocol.SecureAggregation;
+
+namespace TraceFed;
+
+/// <summary><c>tracefed simulate</c>: a region of agents in one process, through the real protocol code.</summary>
+internal static class SimulateCommand
+{
+    public static Command Create()
+    {
+        var agents = Number("--agents", 100, "Agents of the region.", 3, EpochParameters.MaxAgents);
+        var dims = Number("--dims", 1024, "Coordinates of a summary.", 1, EpochParameters.MaxDims);
+        var windows = Number("--windows", 1, "Windows to run.", 1, 64);
+        var seed = Number("--seed", 1, "Of inputs and of who drops; keys are always fresh.", 0, int.MaxValue);
+        var dropout = Fraction("--dropout", "Fraction of agents that say nothing in a window.");
+        var corrupt = Fraction("--corrupt", "Fraction of agents an adversary may hold; it sets the mask graph.");
+        var mode = new Option<string>("--mode") { Description = "Who holds recovery shares; auto: everyone up to 31 agents, else a committee of 7. bonawitz: the server's compute for n = 1000, 100,000 entries, 30 % dropouts, complete graph, nothing else.", DefaultValueFactory = _ => "auto" };
+        mode.AcceptOnlyFromAmong("auto", "everyone", "committee", "neighbours", "bonawitz");
+        var json = new Option<bool>("--json") { Description = "One JSON object per line for programs." };
+        var command = new Command("simulate", "Sum many agents' vectors privately, in one process, and measure it.") { agents, dims, windows, dropout, corrupt, mode, seed, json };
+        Examples.Of(command,
+            "tracefed simulate --agents 1000 --dims 1024 --windows 3 --dropout 0.1",
+            "tracefed simulate --agents 10000 --json",
+            "tracefed simulate --mode bonawitz --json");
+        command.SetAction((parsed, cancellation) =>
+        {
+            var report = new Report(parsed.GetValue(json), parsed.InvocationConfiguration.Output);
+            report.Host();
+            if (parsed.GetValue(mode) == "bonawitz")
+                return Task.FromResult(Bonawitz(report, cancellation));
+            var setting = new Setting(parsed.GetValue(agents), parsed.GetValue(dims), parsed.GetValue(windows), parsed.GetValue(dropout), parsed.GetValue(corrupt), parsed.GetValue(mode)!, parsed.GetValue(seed));
+            return Task.FromResult(Run(setting, report, parsed.InvocationConfiguration.Error, cancellation));
+        });
+        return command;
+    }
+
+    internal sealed record Setting(int Agents, int Dims, int Windows, double Dropout, double Corrupt, string Mode, int Seed);
+
+    internal static int Run(Setting s, Report report, TextWriter error, CancellationToken cancellation)
+    {
+        if (Parameters(s) is not { } chosen)
+        {
+            error.WriteLine($"No holders serve {s.Agents} agents with {s.Corrupt} corrupt and {s.Dropout} dropped in mode {s.Mode}.");
+            return 1;
+        }
+        var (parameters, committee) = chosen;
+        var random = new Random(s.Seed);
+        var clock = Stopwatch.StartNew();
+        using var region = new Region(parameters, committee, s.Agents, cancellation);
+        report.Figure("secagg.setup_s", clock.Elapsed.TotalSeconds, "s", note: $"all {s.Agents} members in this process; the roster is verified once, where real members verify it each");
+        var (exact, bytes, windowSeconds) = (true, 0.0, new List<double>());
+        var (phases, agentMs, holderUp) = (new Dictionary<string, List<double>>(), new List<double>(), 0.0);
+        for (var w = 0; w < s.Windows; w++)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            // As many as the fraction says, so that a run does not burn by an unlucky draw.
+            var order = Enumerable.Range(0, s.Agents).ToArray();
+            random.Shuffle(order);
+            var dropped = order.Take((int)(s.Dropout * s.Agents)).ToHashSet();
+            var inputs = new uint[s.Agents][];
+            var truth = new uint[s.Dims];
+            for (var i = 0; i < s.Agents; i++)
+            {
+                inputs[i] = new uint[s.Dims];
+                for (var d = 0; d < s.Dims; d++)
+                {
+                    inputs[i][d] = (uint)random.Next(1 << 16);
+                    if (!dropped.Contains(i))
+                        truth[d] = unchecked(truth[d] + inputs[i][d]);
+                }
+            }
+            var run = region.Window(w, inputs, dropped);
+            exact &= run.Sum is not null && run.Sum.AsSpan().SequenceEqual(truth);
+            bytes = run.UploadBytes;
+            holderUp = run.HolderBytes;
+            windowSeconds.Add(run.Seconds);
+            agentMs.Add(run.AgentMs);
+            foreach (var (name, seconds) in run.Phases)
+                (phases.TryGetValue(name, out var list) ? list : phases[name] = []).Add(seconds);
+        }
+        report.Figure("secagg.exact", exact ? 1 : 0, "bool", note: $"{s.Windows} windows against the true sum of the survivors");
+        report.Figure("secagg.upload_bytes", bytes, "By", 28_000, note: $"W0 and its share of the bundle; D {s.Dims}, degree {parameters.Degree}, {(committee > 0 ? committee : s.Agents)} holders");
+        report.Samples("secagg.agent_cpu_ms", agentMs, "ms", "bundle, masks and signature; the median agent of a window, one core");
+        report.Samples("secagg.window_s", windowSeconds, "s", "bundles and W0 to W5 of all agents");
+        if (s.Agents == 10_000 && s.Dims == 1024)
+            report.Samples("secagg.window_10k_s", windowSeconds, "s", "bundles and W0 to W5 of all agents, without the epoch's set-up");
+        else
+            report.Missing("secagg.window_10k_s", "s", "run with --agents 10000 --dims 1024");
+        foreach (var (name, seconds) in phases)
+            report.Samples($"secagg.phase.{name}_s", seconds, "s", "");
+        report.Figure("secagg.holder_upload_bytes", holderUp, "By", note: "per holder and window: signature and shares");
+        report.Figure("secagg.memory_bytes", Environment.WorkingSet, "By", note: "the whole process: every agent, holder and the aggregator");
+        report.Missing("secagg.bonawitz_row_s", "s", "run with --mode bonawitz");
+        return exact ? 0 : 1;
+    }
+
+    // 1000 agents, 300 dropped late, complete graph: 700 self masks and 300 × 700 pair masks of 100,000 entries leave the sum.
+    private static int Bonawitz(Report report, CancellationToken cancellation)
+    {
+        const int n = 1000, dropped = 300, dims = 100_000, threshold = 5;
+        cancellation.ThrowIfCancellationRequested();
+        var keys = new PrgKey[n - dropped + (n - dropped) * dropped];
+        var signs = new sbyte[keys.Length];
+        var bytes = RandomNumberGenerator.GetBytes(32 * keys.Length);
+        var shares = RandomNumberGenerator.GetBytes(32 * threshold * n);
+        var row = RandomNumberGenerator.GetBytes(4 * dims * 8);
+        var clock = Stopwatch.StartNew();
+        var sum = new uint[dims];
+        var rows = System.Runtime.InteropServices.MemoryMarshal.Cast<byte, uint>(row);
+        for (var i = 0; i < n - dropped; i++)
+            MaskedSum.Add(rows.Slice(i % 8 * dims, dims), sum);
+        Span<byte> secret = stackalloc byte[32];
+        for (var i = 0; i < n; i++)
+            Shamir.Interpolate([1, 2, 3, 4, 5], shares.AsSpan(32 * threshold * i, 32 * threshold), 0, secret);
+        for (var k = 0; k < keys.Length; k++)
+        {
+            keys[k] = PrgKey.Create(bytes.AsSpan(32 * k, 32), "\0\0\0\0\0\0\0\0PAIR"u8);
+            signs[k] = k % 2 == 0 ? (sbyte)1 : (sbyte)-1;
+        }
+        var before = sum.AsSpan(0, 16).ToArray();
+        MaskAddition.AddParallel(sum, keys, signs, Environment.ProcessorCount);
+        var seconds = clock.Elapsed.TotalSeconds;
+        // The first block once more, plainly.
+        MaskAddition.Reference(before.AsSpan(), keys, signs);
+        if (!before.AsSpan().SequenceEqual(sum.AsSpan(0, 16)))
+            return 1;
+        report.Figure("secagg.bonawitz_row_s", seconds, "s", 414, note: $"server compute: sum of 700 vectors, 1000 secrets of {threshold} shares, {keys.Length} masks; {Environment.ProcessorCount} cores");
+        return 0;
+    }
+
+    private static (EpochParameters Parameters, int Committee)? Parameters(Setting s)
+    {
+        var mode = s.Mode switch
+        {
+            "everyone" => HolderMode.Everyone,
+            "committee" => HolderMode.Committee,
+            "neighbours" => HolderMode.Neighbours,
+            _ => s.Agents <= 31 ? HolderMode.Everyone : HolderMode.Committee,
+        };
+        var (degree, threshold, committee) = (MaskGraph.Degree(s.Agents, Math.Min(0.9, Math.Max(0.1, s.Corrupt + s.Dropout))), 5, 0);
+        switch (mode)
+        {
+            case HolderMode.Everyone:
+                (degree, threshold) = (s.Agents - 1, s.Agents * 2 / 3 + 1);
+                break;
+            case HolderMode.Committee:
+                committee = 7;
+                break;
+            case HolderMode.Neighbours:
+                if (MaskGraph.DegreeAndThreshold(s.Agents, s.Corrupt, s.Dropout, maliciousAggregator: true) is not { } found)
+                    return null;
+                (degree, threshold) = found;
+                break;
+        }
+        var parameters = new EpochParameters
+        {
+            Region = 1,
+            Schema = 1,
+            Epoch = 1,
+            Dims = s.Dims,
+            Mode = mode,
+            Degree = degree,
+            Threshold = threshold,
+            Quorum = threshold,
+            MinSurvivors = Math.Max(3, Math.Min(8, s.Agents - (int)(s.Dropout * s.Agents))),
+            Windows = 64,
+        };
+        return parameters.AreSound(s.Agents, committee > 0 ? committee : s.Agents) ? (parameters, committee) : null;
+    }
+
+    private static Option<int> Number(string name, int value, string description, int min, int max)
+    {
+        var option = new Option<int>(name) { Description = description, HelpName = "n", DefaultValueFactory = _ => value };
+        option.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int>() is var given && (given < min || given > max))
+                result.AddError($"{name}: must be between {min} and {max}.");
+        });
+        return option;
+    }
+
+    private static Option<double> Fraction(string name, string description)
+    {
+        var option = new Option<double>(name) { Description = description, HelpName = "p", DefaultValueFactory = _ => 0 };
+        option.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<double>() is not (>= 0 and <= 0.45))
+                result.AddError($"{name}: must be between 0 and 0.45.");
+        });
+        return option;
+    }
+
+    internal sealed record WindowRun(uint[]? Sum, double Seconds, double AgentMs, double UploadBytes, double HolderBytes, Dictionary<string, double> Phases);
+
+    /// <summary>All members of a region and its aggregator. What they say to each other is encoded and decoded as on a wire.</summary>
+    internal sealed class Region : IDisposable
+    {
+        // Windows in one bundle: its header and signature are paid once for so many.
+        private const int BundleWindows = 16;
+
+        private readonly List<Key> _identities = [];
+        private readonly EpochState _epoch;
+        private readonly Roster _roster;
+        private readonly AgentState[] _agents;
+        private readonly HolderState[] _holders;
+        private double _bundleBytes;
+        private double _bundleSeconds;
+        private double[] _bundleMs = [];
+
+        public Region(EpochParameters parameters, int committee, int agents, CancellationToken cancellation)
+        {
+            var enrolled = new Dictionary<string, PublicKey>(StringComparer.Ordinal);
+            var members = new MemberState[agents + committee];
+            for (var i = 0; i < members.Length; i++)
+            {
+                var key = Key.Create(SignatureAlgorithm.Ed25519);
+                var id = i < agents ? string.Create(CultureInfo.InvariantCulture, $"agent-{i:D5}") : string.Create(CultureInfo.InvariantCulture, $"holder-{i - agents}");
+                _identities.Add(key);
+                enrolled[id] = key.PublicKey;
+                members[i] = new MemberState(id, key, enrolled, parameters.Region, parameters.Epoch, i >= agents, RandomNumberGenerator.GetBytes(96));
+            }
+            var options = new ParallelOptions { CancellationToken = cancellation };
+            _epoch = new EpochState(parameters, enrolled);
+            foreach (var member in members)
+                Expect(_epoch.Handle(member.Advertise()));
+            var listing = Expect(_epoch.CloseListing()).Message!;
+            // Decoding the list costs every member as much as it is long; in one process it is the same list.
+            foreach (var reveal in Parallelled(members, member => Expect(member.Handle(listing)).Message!, options))
+                Expect(_epoch.Handle(reveal));
+            _roster = _epoch.Roster!;
+            (_agents, _holders) = (new AgentState[agents], new HolderState[_roster.HolderCount]);
+            Parallel.ForEach(members, options, member =>
+            {
+                if (member.Join(_roster, out var agent, out var holder) is var refusal and not Refusal.None)
+                    throw new InvalidOperationException($"A member could not join: {refusal}.");
+                if (agent is not null)
+                    _agents[agent.Index] = agent;
+                if (holder is not null)
+                    _holders[holder.Index] = holder;
+            });
+        }
+
+        public WindowRun Window(int window, uint[][] inputs, HashSet<int> dropped)
+        {
+            if (window % BundleWindows == 0)
+                Activate(window);
+            var phases = new Dictionary<string, double>();
+            var total = Stopwatch.StartNew();
+            var clock = Stopwatch.StartNew();
+            void Lap(string name)
+            {
+                phases[name] = clock.Elapsed.TotalSeconds;
+                clock.Restart();
+            }
+            var state = _epoch.StartWindow(window)!;
+            var agentMs = new double[_agents.Length];
+            var messages = Parallelled(_agents, agent =>
+            {
+                if (dropped.Contains(agent.Index))
+                    return [];
+                var began = Stopwatch.GetTimestamp();
+                var message = Expect(agent.Mask(window, inputs[agent.Index])).Message!;
+                agentMs[agent.Index] = Stopwatch.GetElapsedTime(began).TotalMilliseconds + _bundleMs[agent.Index] / BundleWindows;
+                return message;
+            });
+            Lap("mask");
+            var verified = Parallelled(messages, message =>
+            {
+                if (message.Length == 0)
+                    return null;
+                var refusal = WindowState.TryVerify(_roster, message, out var input);
+                return input ?? throw new InvalidOperationException($"Refused: {refusal}.");
+            });
+            foreach (var input in verified)
+            {
+                if (input is not null && state.Receive(input) is var refusal and not Refusal.None)
+                    throw new InvalidOperationException($"Refused: {refusal}.");
+            }
+            Lap("collect");
+            var proposal = Expect(state.Propose()).Message!;
+            foreach (var signature in Parallelled(_holders, holder => Expect(holder.Handle(proposal)).Message!))
+                Expect(state.Handle(signature));
+            Lap("sign");
+            var certificates = _holders.Select(holder => Expect(state.Certificate(holder.Index)).Message!).ToArray();
+            var shares = Parallelled(_holders, holder => Expect(holder.Handle(certificates[holder.Index])).Message!);
+            foreach (var share in shares)
+                Expect(state.Handle(share));
+            Lap("shares");
+            var opening = state.Open(Environment.ProcessorCount);
+            Lap("open");
+            phases["bundles"] = _bundleSeconds / BundleWindows;
+            var cost = agentMs.Where(ms => ms > 0).Order().ToArray();
+            return new WindowRun(opening.Result?.Sum, total.Elapsed.TotalSeconds + phases["bundles"], cost[cost.Length / 2],
+                messages.Max(m => m.Length) + _bundleBytes / BundleWindows, shares.Average(s => s.Length) + 108, phases);
+        }
+
+        public void Dispose()
+        {
+            foreach (var agent in _agents)
+                agent.Dispose();
+            foreach (var holder in _holders)
+                holder.Dispose();
+            foreach (var key in _identities)
+                key.Dispose();
+        }
+
+        private void Activate(int first)
+        {
+            var clock = Stopwatch.StartNew();
+            _bundleMs = new double[_agents.Length];
+            var bundles = Parallelled(_agents, agent =>
+            {
+                var began = Stopwatch.GetTimestamp();
+                var bundle = Expect(agent.MakeBundle(BundleWindows)).Message!;
+                _bundleMs[agent.Index] = Stopwatch.GetElapsedTime(began).TotalMilliseconds;
+                return bundle;
+            });
+            foreach (var bundle in bundles)
+                Expect(_epoch.Handle(bundle));
+            _bundleBytes = bundles.Max(b => b.Length);
+            var activation = Expect(_epoch.ProposeActivation(first, BundleWindows)).Message!;
+            foreach (var confirm in Parallelled(_holders, holder => Expect(holder.Handle(activation)).Message!))
+                Expect(_epoch.Handle(confirm));
+            Parallelled(_agents, agent => Expect(agent.Handle(Expect(_epoch.Activated(first, agent.Index)).Message!)));
+            _bundleSeconds = clock.Elapsed.TotalSeconds;
+        }
+
+        private static TResult[] Parallelled<T, TResult>(T[] items, Func<T, TResult> each, ParallelOptions? options = null)
+        {
+            var results = new TResult[items.Length];
+            Parallel.For(0, items.Length, options ?? new(), i => results[i] = each(items[i]));
+            return results;
+        }
+
+        private static Reply Expect(Reply reply) => reply.Refusal == Refusal.None ? reply : throw new InvalidOperationException($"Refused: {reply.Refusal}.");
+    }
+
+    internal sealed class Report(bool json, TextWriter output)
+    {
+        public void Host() => Write("host", 1, "", null, 1, null, null, string.Create(CultureInfo.InvariantCulture,
+            $"{Environment.ProcessorCount} cores, {System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture}, {Simd.Best}, .NET {Environment.Version}"));
+
+        public void Figure(string id, double value, string unit, double? baseline = null, string note = "") => Write(id, value, unit, baseline, 1, value, value, note);
+
+        public void Samples(string id, List<double> values, string unit, string note)
+        {
+            var sorted = values.Order().ToArray();
+            Write(id, sorted[sorted.Length / 2], unit, null, sorted.Length, sorted[0], sorted[^1], note);
+        }
+
+        public void Missing(string id, string unit, string note) => Write(id, null, unit, null, 0, null, null, note);
+
+        private void Write(string id, double? value, string unit, double? baseline, int runs, double? min, double? max, string note) =>
+            output.WriteLine(json
+                ? JsonSerializer.Serialize(new { figure = id, value, unit, baseline, runs, min, max, note })
+                : string.Create(CultureInfo.InvariantCulture, $"{id,-28}{value?.ToString("0.####", CultureInfo.InvariantCulture) ?? "-",14} {unit,-5} {note}"));
+    }
+}
