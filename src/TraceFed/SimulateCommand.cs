@@ -231,8 +231,9 @@ internal static class SimulateCommand
             foreach (var member in members)
                 Expect(_epoch.Handle(member.Advertise()));
             var listing = Expect(_epoch.CloseListing()).Message!;
-            // Decoding the list costs every member as much as it is long; in one process it is the same list.
-            foreach (var reveal in Parallelled(members, member => Expect(member.Handle(listing)).Message!, options))
+            // Decoding the list costs every member as much as it is long; here they share the decoding.
+            var (decoded, hash) = (Listing.TryDecode(listing)!, SHA256.HashData(listing));
+            foreach (var reveal in Parallelled(members, member => Expect(member.Reveal(decoded, hash)).Message!, options))
                 Expect(_epoch.Handle(reveal));
             _roster = _epoch.Roster!;
             (_agents, _holders) = (new AgentState[agents], new HolderState[_roster.HolderCount]);

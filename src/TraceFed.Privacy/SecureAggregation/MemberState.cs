@@ -54,9 +54,12 @@ public sealed class MemberState : IDisposable
             return new(Refusal.Malformed);
         if (kind != MessageKind.Listing)
             return new(Refusal.Unexpected);
-        if (Listing.TryDecode(message) is not { } listing)
-            return new(Refusal.Malformed);
-        var hash = listing.Hash();
+        return Listing.TryDecode(message) is { } listing ? Reveal(listing, listing.Hash()) : new(Refusal.Malformed);
+    }
+
+    /// <summary>The same on a decoded list: members of one process share the decoding.</summary>
+    internal Reply Reveal(Listing listing, byte[] hash)
+    {
         if (_listHash is not null)
             return _listHash.AsSpan().SequenceEqual(hash) ? new(Refusal.None, null, _reveal) : new(Refusal.AlreadySigned);
         if (listing.Parameters.Region != _region || listing.Parameters.Epoch != _epoch)

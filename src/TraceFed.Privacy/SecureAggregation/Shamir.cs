@@ -41,7 +41,7 @@ public static class Shamir
             ulong x = from[i], sum = 0;
             for (var bit = 0; bit < 8; bit++)
             {
-                sum ^= x & (ulong)-(long)(weight >> bit & 1);
+                sum ^= x & unchecked(0UL - (ulong)(weight >> bit & 1));
                 x = (x & ~HighBits) << 1 ^ unchecked(((x & HighBits) >> 7 & LowBits) * 0x1B);
             }
             to[i] ^= sum;
