@@ -1,6 +1,7 @@
 using NSec.Cryptography;
 using TraceFed.Privacy.SecureAggregation;
 using TraceFed.Protocol.SecureAggregation;
+using Xunit;
 
 namespace TraceFed.Tests.Privacy.SecureAggregation;
 

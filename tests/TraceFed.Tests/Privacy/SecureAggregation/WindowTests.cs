@@ -1,5 +1,6 @@
 using TraceFed.Privacy.SecureAggregation;
 using TraceFed.Protocol.SecureAggregation;
+using Xunit;
 
 namespace TraceFed.Tests.Privacy.SecureAggregation;
 
@@ -9,7 +10,6 @@ public class WindowTests
     [InlineData(3), InlineData(4), InlineData(5), InlineData(6), InlineData(7), InlineData(8)]
     public void EverySubsetOfDropouts_SumIsExactOrNothingOpens(int n)
     {
-        using var region = new TestRegion(n).Joined();
         var subsets = 1 << n;
         // Each subset in a window of its own, of an epoch of its own size.
         using var epoch = new TestRegion(n, windows: subsets).Joined();
