@@ -215,6 +215,32 @@ public class MaliciousAggregatorTests
     }
 
     [Fact]
+    public void WhoTakesTheRootsLater_OpensNoWindowBefore()
+    {
+        using var region = new TestRegion(5).Activated();
+        var before = region.Holders[0].Export().AsSpan(8, 32).ToArray();
+        var state = region.Collected(0, [0, 1, 2, 3, 4]);
+        Assert.NotNull(region.Finish(state, _ => true).Result);
+        var after = region.Holders[0].Export().AsSpan(8, 32).ToArray();
+        byte[] Share(byte[] root)
+        {
+            var share = new byte[32];
+            WindowKeys.StepHolder(root.ToArray(), 0, share, new byte[32]);
+            return share;
+        }
+        Assert.NotEqual(before, after);
+        Assert.NotEqual(Share(before), Share(after));
+
+        // The same for pair roots: each window's seed leaves another root behind.
+        var root = before.ToArray();
+        var (seed, again) = (new byte[32], new byte[32]);
+        WindowKeys.StepPair(root, 0, seed);
+        Assert.NotEqual(before, root);
+        WindowKeys.StepPair(root, 0, again);
+        Assert.NotEqual(seed, again);
+    }
+
+    [Fact]
     public void Secrets_AreNotPrinted()
     {
         using var region = new TestRegion(4).Activated();
