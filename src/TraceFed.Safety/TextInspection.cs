@@ -210,6 +210,8 @@ public sealed class TextInspection
     {
         if (_anyRuns && !IsBlocked)
             Judge(_pending.AsSpan(0, _pendingBytes), last: true); // also when empty: a term may end with the text
+        if (_runs[PolicySnapshot.Toxicity])
+            _scores[LinearModel.ToxicityLane] = MathF.Max(_scores[LinearModel.ToxicityLane], _classifier.Toxicity);
         _pendingBytes = _scanned = 0;
     }
 
@@ -228,7 +230,7 @@ public sealed class TextInspection
     /// <summary>Everything found since <see cref="Reset"/>; each rule once, with its highest score.</summary>
     public ReadOnlySpan<Finding> Findings => _findings.AsSpan(0, _findingCount);
 
-    /// <summary>Highest score of each category since <see cref="Reset"/>, indexed as <see cref="PolicySnapshot.Categories"/>; filled for every check that ran, flagged or not.</summary>
+    /// <summary>Highest score of each category since <see cref="Reset"/>, indexed as <see cref="PolicySnapshot.Categories"/>; filled for every check that ran, flagged or not. Toxicity is that of each text as a whole, or of the segment where it fired.</summary>
     public ReadOnlySpan<float> Scores => _scores;
 
     /// <summary>Claims of the factual check since <see cref="Reset"/>.</summary>
@@ -299,7 +301,7 @@ public sealed class TextInspection
                 lower = _reading.AsSpan(0, _readingLength);
             }
 
-            Classify(lower, ref _classifier, ref _latinClassifier, ref _foreign, segment.Length);
+            Classify(lower, ref _classifier, ref _latinClassifier, ref _foreign, segment.Length, outermost: true);
         }
 
         if (_runs[PolicySnapshot.FactualCheck] && segment.Length > 0)
@@ -631,7 +633,7 @@ public sealed class TextInspection
         }
     }
 
-    private void Classify(ReadOnlySpan<byte> lower, ref ClassifierState state, ref ClassifierState latin, ref bool foreign, int segmentLength)
+    private void Classify(ReadOnlySpan<byte> lower, ref ClassifierState state, ref ClassifierState latin, ref bool foreign, int segmentLength, bool outermost = false)
     {
         var model = _policy.Model;
         var count = model.Categories.Length;
@@ -656,9 +658,10 @@ public sealed class TextInspection
             if (!_runs[check])
                 continue;
             var score = foreign && check == PolicySnapshot.Adversarial ? _latinProbabilities[category] : _probabilities[category];
-            if (score > _scores[category])
+            var fires = score >= _policy.CompiledChecks[check].Rules[(int)_stage].Threshold;
+            if (score > _scores[category] && (fires || !outermost || category != LinearModel.ToxicityLane)) // the text as a whole counts when it is complete
                 _scores[category] = score;
-            if (score >= _policy.CompiledChecks[check].Rules[(int)_stage].Threshold)
+            if (fires)
                 Fire(check, category, score, 0, segmentLength, _policy.CompiledChecks[check].Placeholder);
         }
     }

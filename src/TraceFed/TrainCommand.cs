@@ -50,15 +50,18 @@ internal static class TrainCommand
             data.Load();
             reading.IsIndeterminate(false).Value(100);
 
-            const int secondPasses = 4;
-            var fitting = progress.AddTask("Fitting", maxValue: (passes + secondPasses) * (double)data.Examples.Count);
+            const int secondPasses = 4, netPasses = 5;
+            var fitting = progress.AddTask("Fitting", maxValue: (passes + secondPasses + netPasses) * (double)data.Examples.Count);
             var trainer = new LinearModelTrainer();
             trainer.FitSurprise(data.Ordinary);
             Fit("first look", passes, trainer.Rate, (order, rate, report) => trainer.Pass(data.Examples, order, rate, report), done: 0);
             var second = new SecondLookTrainer(trainer);
-            Fit("second look", secondPasses, second.Rate, (order, rate, report) => second.Pass(data.Examples, order, rate, report), done: passes);
+            var features = SecondLookTrainer.Features(data.Examples);
+            Fit("second look", secondPasses, second.Rate, (order, rate, report) => second.Pass(data.Examples, features, order, rate, report), done: passes);
+            var net = new FeatureNetTrainer();
+            Fit("network", netPasses, net.Rate, (order, rate, report) => net.Pass(data.Examples, features, order, rate, report), done: passes + secondPasses);
             fitting.Value(fitting.MaxValue);
-            model = Calibrate(folder, trainer, second);
+            model = Calibrate(folder, trainer, second, net.Build());
 
             void Fit(string name, int count, float start, Func<int[], float, Action<int>, double> fit, int done)
             {
@@ -83,11 +86,11 @@ internal static class TrainCommand
     }
 
     /// <summary>Fits slope and offset of each output, and how the two looks blend, on the development sets.</summary>
-    private static LinearModel Calibrate(string folder, LinearModelTrainer trainer, SecondLookTrainer secondTrainer)
+    private static LinearModel Calibrate(string folder, LinearModelTrainer trainer, SecondLookTrainer secondTrainer, FeatureNet net)
     {
         var slope = Enumerable.Repeat(1f, LinearModel.Lanes).ToArray();
         var offset = new float[LinearModel.Lanes];
-        var raw = trainer.Build(slope, offset, secondTrainer.Build([1, 0, 0, 1, 0, 0]));
+        var raw = trainer.Build(slope, offset, secondTrainer.Build(net, [1, 0, 0, 1, 0, 0]));
         var dev = new TrainDev(folder);
         float[] blend = [1, 0, 0, 1, 0, 0];
         for (var lane = 0; lane < LinearModel.SurpriseLane; lane++)
@@ -104,7 +107,7 @@ internal static class TrainCommand
                     blend[(lane == LinearModel.ToxicityLane ? 0 : 3) + i] = (float)weights[i];
             }
         }
-        return trainer.Build(slope, offset, secondTrainer.Build(blend));
+        return trainer.Build(slope, offset, secondTrainer.Build(net, blend));
     }
 
     /// <summary>Maximum-likelihood weights of a logistic map, the constant last, by Newton's method.</summary>
@@ -203,7 +206,7 @@ internal sealed class TrainDev(string folder)
         return (scores, [.. labels]);
     }
 
-    /// <summary>The largest scores of both looks over the segments of a text, before calibration.</summary>
+    /// <summary>The largest scores of both looks over the segments of a text, but for toxicity the second look's last, which saw all of it; before calibration.</summary>
     private static (float First, float Second) Score(LinearModel model, string text, TextRole role, int lane)
     {
         var state = default(ClassifierState);
@@ -212,7 +215,7 @@ internal sealed class TrainDev(string folder)
         {
             first = Math.Max(first, model.RawScore(segment.Span, role, ref state)[lane]);
             var (toxicity, adversarial) = model.SecondScore(role, ref state);
-            second = Math.Max(second, lane == LinearModel.AdversarialLane ? adversarial : toxicity);
+            second = lane == LinearModel.AdversarialLane ? Math.Max(second, adversarial) : toxicity;
         }
         return (first, second);
     }

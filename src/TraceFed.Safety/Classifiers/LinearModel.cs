@@ -14,12 +14,16 @@ public struct ClassifierState
     internal (ulong Last, ulong Before) Words;
     internal SecondLook.Memory Second;
 
+    /// <summary>Toxicity of all of the text so far. The score of a segment is what to act on there; an alarm that the rest of the text explained away is not the text's score.</summary>
+    public float Toxicity { get; internal set; }
+
     /// <summary>Starts a new text; cheaper than assigning default.</summary>
     public void Reset()
     {
         (WindowSum, TextSum) = (default, default);
         (Window, Text) = (default, default);
         Words = default;
+        Toxicity = 0;
         Second.Reset();
     }
 }
@@ -76,7 +80,7 @@ public sealed class LinearModel
     /// <summary>How much of the window survives each segment.</summary>
     internal const float WindowDecay = 0.6f;
 
-    private const uint Magic = 0x324D4C54; // "TLM2"
+    private const uint Magic = 0x334D4C54; // "TLM3"
 
     private static readonly Lazy<LinearModel> s_embedded = new(LoadEmbedded);
 
@@ -120,7 +124,14 @@ public sealed class LinearModel
         for (var i = 0; i < Categories.Length; i++)
             probabilities[i] = probability[i];
         if (probabilities[ToxicityLane] >= Doubt || probabilities[AdversarialLane] >= Doubt)
+        {
             (probabilities[ToxicityLane], probabilities[AdversarialLane]) = _second.Blend(z, SecondScore(role, ref state));
+            state.Toxicity = probabilities[ToxicityLane];
+        }
+        else
+        {
+            state.Toxicity = MathF.Max(state.Toxicity, probabilities[ToxicityLane]);
+        }
     }
 
     /// <summary>What the second look makes of the text so far: logits of toxicity and adversarial.</summary>
@@ -243,16 +254,16 @@ public sealed class LinearModel
     }
 
     /// <summary>Reads a table, stored lane by lane: neighbours are alike, so it packs better.</summary>
-    internal static sbyte[] Table(BinaryReader reader, int rows)
+    internal static sbyte[] Table(BinaryReader reader, int rows, int lanes = Lanes)
     {
-        var weights = new sbyte[rows * Lanes];
-        for (var lane = 0; lane < Lanes; lane++)
+        var weights = new sbyte[rows * lanes];
+        for (var lane = 0; lane < lanes; lane++)
         {
             var column = reader.ReadBytes(rows);
             if (column.Length != rows)
                 throw new InvalidDataException("The weights end too early.");
             for (var row = 0; row < column.Length; row++)
-                weights[row * Lanes + lane] = (sbyte)column[row];
+                weights[row * lanes + lane] = (sbyte)column[row];
         }
         return weights;
     }
@@ -271,16 +282,18 @@ public sealed class LinearModel
         _second.Save(writer);
     }
 
-    internal static void Write(BinaryWriter writer, ReadOnlySpan<Vector256<float>> rows)
+    internal static void Write(BinaryWriter writer, ReadOnlySpan<Vector256<float>> rows) => Write(writer, MemoryMarshal.Cast<Vector256<float>, float>(rows));
+
+    internal static void Write(BinaryWriter writer, ReadOnlySpan<float> values)
     {
-        foreach (var value in MemoryMarshal.Cast<Vector256<float>, float>(rows))
+        foreach (var value in values)
             writer.Write(value);
     }
 
-    internal static void Write(BinaryWriter writer, sbyte[] weights)
+    internal static void Write(BinaryWriter writer, sbyte[] weights, int lanes = Lanes)
     {
-        for (var lane = 0; lane < Lanes; lane++)
-            for (var at = lane; at < weights.Length; at += Lanes)
+        for (var lane = 0; lane < lanes; lane++)
+            for (var at = lane; at < weights.Length; at += lanes)
                 writer.Write(weights[at]);
     }
 }

@@ -250,24 +250,24 @@ internal sealed class LinearModelTrainer
     /// <summary>Quantises the weights.</summary>
     public LinearModel Build(float[] slope, float[] offset, SecondLook second)
     {
-        var (weights, scale) = Quantise(_weights);
+        var (weights, scale) = Quantise(RowCount, LinearModel.Lanes, (row, lane) => _weights[row][lane]);
         return new LinearModel(weights, scale, MemoryMarshal.Cast<Vector256<float>, float>(_dense).ToArray(), slope, offset, second);
     }
 
-    /// <summary>Rounds a table to 8 bits; the scale of a lane is set so that only 1 weight in 10,000 is cut off.</summary>
-    internal static (sbyte[] Weights, float[] Scale) Quantise(Vector256<float>[] table)
+    /// <summary>Rounds a table to 8 bits; the scale of a column is set so that only 1 weight in 10,000 is cut off.</summary>
+    internal static (sbyte[] Weights, float[] Scale) Quantise(int rows, int columns, Func<int, int, float> weight)
     {
-        var scale = new float[LinearModel.Lanes];
-        var weights = new sbyte[table.Length * LinearModel.Lanes];
-        var sizes = new float[table.Length];
-        for (var lane = 0; lane < LinearModel.Lanes; lane++)
+        var scale = new float[columns];
+        var weights = new sbyte[rows * columns];
+        var sizes = new float[rows];
+        for (var column = 0; column < columns; column++)
         {
-            for (var row = 0; row < table.Length; row++)
-                sizes[row] = Math.Abs(table[row][lane]);
+            for (var row = 0; row < rows; row++)
+                sizes[row] = Math.Abs(weight(row, column));
             Array.Sort(sizes);
-            scale[lane] = Math.Max(1e-6f, sizes[table.Length - table.Length / 10_000 - 1] / 127);
-            for (var row = 0; row < table.Length; row++)
-                weights[row * LinearModel.Lanes + lane] = (sbyte)Math.Clamp(MathF.Round(table[row][lane] / scale[lane]), -127, 127);
+            scale[column] = Math.Max(1e-6f, sizes[rows - rows / 10_000 - 1] / 127);
+            for (var row = 0; row < rows; row++)
+                weights[row * columns + column] = (sbyte)Math.Clamp(MathF.Round(weight(row, column) / scale[column]), -127, 127);
         }
         return (weights, scale);
     }

@@ -8,7 +8,8 @@ namespace TraceFed.Safety.Classifiers;
 /// <summary>The slower, better reader of what <see cref="LinearModel"/> finds doubtful: a table four times as long, read by one expert for each kind of source.</summary>
 /// <remarks>
 /// Tweets, forum posts, talk pages and everything else disagree about what is offensive, so each has its own weights, and further lanes guess
-/// which kind of text this is: probability = Σ share of the kind · probability by its expert. The text is looked at as a whole, in a window
+/// which kind of text this is: probability = Σ share of the kind · probability by its expert. A <see cref="FeatureNet"/> over the same features has
+/// the same outputs, and the two are averaged. The text is looked at as a whole, in a window
 /// of about a kibibyte that fades; what was harmless so far is kept unread, and read once something is doubtful.
 /// </remarks>
 internal sealed class SecondLook
@@ -25,15 +26,18 @@ internal sealed class SecondLook
     private readonly sbyte[] _weights;
     private readonly Vector256<float> _scale;
     private readonly Vector256<float>[] _dense;
+    private readonly FeatureNet _net;
     private readonly Vector256<float> _blend;
 
     /// <param name="weights">2^<see cref="NgramFeatures.RowBits"/> rows of <see cref="LinearModel.Lanes"/>.</param>
     /// <param name="scale">What one unit of a weight is worth, per lane.</param>
     /// <param name="dense">Biases, as <see cref="LinearModel"/> picks them.</param>
+    /// <param name="net">Its outputs and those of the weights are averaged.</param>
     /// <param name="blend">For toxicity, then for adversarial: weight of the first look's score, of this one's, and a constant.</param>
-    public SecondLook(sbyte[] weights, float[] scale, float[] dense, float[] blend)
+    public SecondLook(sbyte[] weights, float[] scale, float[] dense, FeatureNet net, float[] blend)
     {
         _weights = weights;
+        _net = net;
         _scale = Vector256.Create(scale);
         _dense = MemoryMarshal.Cast<float, Vector256<float>>(dense).ToArray();
         _blend = Vector256.Create([.. blend, 0, 0]);
@@ -76,6 +80,7 @@ internal sealed class SecondLook
         private const int Capacity = 1_024;
 
         public Vector256<float> Sum;
+        public Vector512<float> NetSum;
         public float Rows;
         public (ulong Last, ulong Before) Words;
         public Seen Seen;
@@ -92,24 +97,26 @@ internal sealed class SecondLook
         /// <summary>Forgets the text; what is large is cleared only when it is needed.</summary>
         public void Reset()
         {
-            Sum = default;
+            (Sum, NetSum) = (default, default);
             Rows = 0;
             Words = default;
             _length = 0;
         }
 
         /// <summary>Adds the features of a piece.</summary>
-        public void Read(ReadOnlySpan<byte> piece, Span<int> rows, sbyte[] weights, Vector256<float> scale)
+        public void Read(ReadOnlySpan<byte> piece, Span<int> rows, SecondLook look)
         {
             if (Rows == 0 && _used)
                 Seen.Clear();
             _used = true;
             var count = Seen.Keep(rows[..NgramFeatures.Extract(piece, ref Words, rows, out _)]);
-            Sum += LinearModel.Sum(weights, rows[..count], 0) * scale;
+            Sum += LinearModel.Sum(look._weights, rows[..count], 0) * look._scale;
+            NetSum += look._net.Sum(rows[..count]);
             Rows += count;
             if (Rows > WindowRows)
             {
                 Sum *= 0.5f;
+                NetSum *= 0.5f;
                 Rows *= 0.5f;
                 Seen.Clear();
             }
@@ -158,10 +165,12 @@ internal sealed class SecondLook
         Span<int> rows = stackalloc int[NgramFeatures.MaxRows];
         var at = 0;
         while (memory.Next(ref at) is { IsEmpty: false } piece)
-            memory.Read(piece, rows, _weights, _scale);
-        var z = memory.Sum * (1 / MathF.Sqrt(memory.Rows + Prior));
+            memory.Read(piece, rows, this);
+        var norm = 1 / MathF.Sqrt(memory.Rows + Prior);
+        var z = memory.Sum * norm;
         foreach (var row in dense)
             z += _dense[row];
+        z = 0.5f * (z + _net.Outputs(memory.NetSum * norm));
         return (Mix(z), z[AdversarialLane]);
     }
 
@@ -200,7 +209,8 @@ internal sealed class SecondLook
     {
         var (scale, blend) = (LinearModel.Floats(reader, LinearModel.Lanes), LinearModel.Floats(reader, LinearModel.Lanes));
         var dense = LinearModel.Floats(reader, LinearModel.DenseRows * LinearModel.Lanes);
-        return new SecondLook(LinearModel.Table(reader, 1 << NgramFeatures.RowBits), scale, dense, blend[..6]);
+        var weights = LinearModel.Table(reader, 1 << NgramFeatures.RowBits);
+        return new SecondLook(weights, scale, dense, FeatureNet.Load(reader), blend[..6]);
     }
 
     public void Save(BinaryWriter writer)
@@ -208,5 +218,6 @@ internal sealed class SecondLook
         LinearModel.Write(writer, [_scale, _blend]);
         LinearModel.Write(writer, _dense);
         LinearModel.Write(writer, _weights);
+        _net.Save(writer);
     }
 }

@@ -15,32 +15,23 @@ internal sealed class SecondLookTrainer(LinearModelTrainer first)
 
     private readonly Vector256<float>[] _weights = new Vector256<float>[1 << NgramFeatures.RowBits], _squares = Filled(1 << NgramFeatures.RowBits, 1e-4f);
     private readonly Vector256<float>[] _dense = new Vector256<float>[LinearModel.DenseRows], _denseSquares = Filled(LinearModel.DenseRows, 1e-2f);
-    private int[][]? _features; // per example, each once
-    private ulong _random = 0x9E3779B97F4A7C15;
+    private readonly TrainingNoise _noise = new();
 
     /// <summary>Step size at the start.</summary>
     public float Rate { get; init; } = 0.8f;
 
     /// <summary>One pass over the examples in the given order; returns the mean loss of toxicity.</summary>
-    public double Pass(IReadOnlyList<TrainingExample> examples, int[] order, float rate, Action<int>? progress = null)
+    public double Pass(IReadOnlyList<TrainingExample> examples, int[][] features, int[] order, float rate, Action<int>? progress = null)
     {
-        var kept = new int[1_024];
-        _features ??= [.. examples.Select(Features)];
+        var kept = new int[features.Max(f => f.Length)];
         Span<int> dense = stackalloc int[LinearModel.DenseFeatures];
-        Span<float> share = stackalloc float[SecondLook.Experts];
         double loss = 0, weight = 0;
         for (var n = 0; n < order.Length; n++)
         {
             var example = examples[order[n]];
-            var features = _features[order[n]];
-            if (features.Length == 0)
+            var count = _noise.Keep(features[order[n]], kept, LeftOut);
+            if (count == 0)
                 continue;
-            if (kept.Length < features.Length)
-                kept = new int[features.Length];
-            var count = 0;
-            foreach (var row in features)
-                if (Draw() >= LeftOut)
-                    kept[count++] = row;
             first.TextDense(example, dense);
             var norm = 1 / MathF.Sqrt(count + SecondLook.Prior);
             var z = Vector256<float>.Zero;
@@ -50,27 +41,7 @@ internal sealed class SecondLookTrainer(LinearModelTrainer first)
             foreach (var row in dense)
                 z += _dense[row];
 
-            var gradient = Vector256<float>.Zero;
-            float toxic = example.Labels[LinearModel.ToxicityLane], adversarial = example.Labels[LinearModel.AdversarialLane];
-            if (!float.IsNaN(toxic))
-            {
-                var w = example.Weights[LinearModel.ToxicityLane];
-                for (var expert = 0; expert < SecondLook.Experts; expert++)
-                {
-                    var p = Sigmoid(z[expert]);
-                    var part = expert == example.Expert ? 1 : expert == SecondLook.Experts - 1 ? GeneralShare : OthersShare;
-                    gradient = gradient.WithElement(expert, w * part * (p - toxic));
-                    if (expert == example.Expert)
-                        loss -= w * Math.Log((toxic > 0.5f ? p : 1 - p) + 1e-9);
-                }
-                SecondLook.Shares(z, share);
-                for (var kind = 0; kind < SecondLook.Experts - 1; kind++)
-                    gradient = gradient.WithElement(SecondLook.GateLane + kind, 0.3f * (share[kind] - (kind == example.Expert ? 1 : 0)));
-                weight += w;
-            }
-            if (!float.IsNaN(adversarial))
-                gradient = gradient.WithElement(SecondLook.AdversarialLane, example.Weights[LinearModel.AdversarialLane] * (Sigmoid(z[SecondLook.AdversarialLane]) - adversarial));
-
+            var gradient = Gradient(z, example, ref loss, ref weight);
             foreach (var row in dense)
                 Step(ref _dense[row], ref _denseSquares[row], gradient, rate * 0.3f);
             gradient *= norm;
@@ -82,33 +53,54 @@ internal sealed class SecondLookTrainer(LinearModelTrainer first)
         return loss / Math.Max(1, weight);
     }
 
-    /// <summary>Quantises the weights.</summary>
-    /// <param name="blend">See <see cref="SecondLook"/>.</param>
-    public SecondLook Build(float[] blend)
+    /// <summary>How the losses change with the outputs; the loss of toxicity is added to <paramref name="loss"/>.</summary>
+    public static Vector256<float> Gradient(Vector256<float> z, TrainingExample example, ref double loss, ref double weight)
     {
-        var (weights, scale) = LinearModelTrainer.Quantise(_weights);
-        return new SecondLook(weights, scale, MemoryMarshal.Cast<Vector256<float>, float>(_dense).ToArray(), blend);
+        Span<float> share = stackalloc float[SecondLook.Experts];
+        var gradient = Vector256<float>.Zero;
+        float toxic = example.Labels[LinearModel.ToxicityLane], adversarial = example.Labels[LinearModel.AdversarialLane];
+        if (!float.IsNaN(toxic))
+        {
+            var w = example.Weights[LinearModel.ToxicityLane];
+            for (var expert = 0; expert < SecondLook.Experts; expert++)
+            {
+                var p = Sigmoid(z[expert]);
+                var part = expert == example.Expert ? 1 : expert == SecondLook.Experts - 1 ? GeneralShare : OthersShare;
+                gradient = gradient.WithElement(expert, w * part * (p - toxic));
+                if (expert == example.Expert)
+                    loss -= w * Math.Log((toxic > 0.5f ? p : 1 - p) + 1e-9);
+            }
+            SecondLook.Shares(z, share);
+            for (var kind = 0; kind < SecondLook.Experts - 1; kind++)
+                gradient = gradient.WithElement(SecondLook.GateLane + kind, 0.3f * (share[kind] - (kind == example.Expert ? 1 : 0)));
+            weight += w;
+        }
+        if (!float.IsNaN(adversarial))
+            gradient = gradient.WithElement(SecondLook.AdversarialLane, example.Weights[LinearModel.AdversarialLane] * (Sigmoid(z[SecondLook.AdversarialLane]) - adversarial));
+        return gradient;
     }
+
+    /// <summary>Quantises the weights.</summary>
+    /// <param name="net">The network beside them.</param>
+    /// <param name="blend">See <see cref="SecondLook"/>.</param>
+    public SecondLook Build(FeatureNet net, float[] blend)
+    {
+        var (weights, scale) = LinearModelTrainer.Quantise(_weights.Length, LinearModel.Lanes, (row, lane) => _weights[row][lane]);
+        return new SecondLook(weights, scale, MemoryMarshal.Cast<Vector256<float>, float>(_dense).ToArray(), net, blend);
+    }
+
+    /// <summary>The features of each text, each once.</summary>
+    public static int[][] Features(IEnumerable<TrainingExample> examples) => [.. examples.Select(example =>
+    {
+        var seen = default(SecondLook.Seen);
+        var rows = example.Rows.ToArray();
+        return rows[..seen.Keep(rows)];
+    })];
 
     private static void Step(ref Vector256<float> weight, ref Vector256<float> square, Vector256<float> g, float rate)
     {
         square += g * g;
         weight -= rate * (g / Vector256.Sqrt(Vector256.Sqrt(square)));
-    }
-
-    private static int[] Features(TrainingExample example)
-    {
-        var seen = default(SecondLook.Seen);
-        var rows = example.Rows.ToArray();
-        return rows[..seen.Keep(rows)];
-    }
-
-    private uint Draw()
-    {
-        _random ^= _random << 13;
-        _random ^= _random >> 7;
-        _random ^= _random << 17;
-        return (uint)(_random >> 40) & 255;
     }
 
     private static Vector256<float>[] Filled(int length, float value)
