@@ -116,8 +116,11 @@ internal sealed class TrainData(string folder, bool strictLicence)
         foreach (var text in TrainSynthetic.Texts(kind, seed))
         {
             var role = kind.Name == "attack.indirect" ? TextRole.Tool : kind.Adversarial == 0 && random.Next(4) == 0 ? TextRole.Tool : TextRole.User;
-            // Every fifth attack is misspelt, as people do to slip past word lists.
-            var written = kind.Adversarial == 1 && random.Next(5) == 0 ? Misspell(text, random) : text;
+            var written = text;
+            if (kind.Name == "benign.tasks")
+                written = Fill(text, random);
+            else if (kind.Adversarial == 1 && random.Next(5) == 0) // as people do to slip past word lists
+                written = random.Next(8) == 0 ? string.Concat(text.Select(c => "\\" + c)) : Misspell(text, random);
             Add(written, kind.Name.StartsWith("people", StringComparison.Ordinal) ? 0.7f : kind.Name.EndsWith("languages", StringComparison.Ordinal) ? 1 : 0.5f, l =>
             {
                 l[Adversarial] = kind.Adversarial ?? Unknown;
@@ -133,6 +136,24 @@ internal sealed class TrainData(string folder, bool strictLicence)
             rows++;
         }
         Sources.Add(("made/" + kind.Name, "own, MIT", rows));
+    }
+
+    /// <summary>Puts ordinary words and passages into a task, so that it is not its subject that makes it harmless.</summary>
+    private string Fill(string pattern, Random random)
+    {
+        var text = new StringBuilder(pattern.Length);
+        foreach (var c in pattern)
+        {
+            if (c is not ('#' or '~'))
+            {
+                text.Append(c);
+                continue;
+            }
+            var words = _passages[random.Next(_passages.Count)].Split(' ', StringSplitOptions.RemoveEmptyEntries);
+            var take = Math.Min(words.Length, c == '#' ? random.Next(1, 4) : random.Next(6, 40));
+            text.AppendJoin(' ', words.Skip(random.Next(words.Length - take + 1)).Take(take).Select(w => c == '#' ? w.Trim('.', ',', ';', ':', '(', ')', '"') : w));
+        }
+        return text.ToString();
     }
 
     private static string Misspell(string text, Random random)

@@ -11,7 +11,7 @@ internal sealed class FeatureNetTrainer
     private const uint LeftOut = 96;
 
     /// <summary>The hidden layer's steps against the table's.</summary>
-    private const float HiddenShare = 0.1f;
+    private const float HiddenShare = 0.25f;
 
     private readonly Vector512<float>[] _table = new Vector512<float>[RowCount], _squares = new Vector512<float>[RowCount];
     private readonly Vector512<float>[] _inputs = new Vector512<float>[FeatureNet.Hidden], _inputSquares = new Vector512<float>[FeatureNet.Hidden];
@@ -35,7 +35,7 @@ internal sealed class FeatureNetTrainer
     }
 
     /// <summary>Step size at the start.</summary>
-    public float Rate { get; init; } = 0.08f;
+    public float Rate { get; init; } = 0.16f;
 
     /// <summary>One pass over the examples in the given order; returns the mean loss of toxicity.</summary>
     public double Pass(IReadOnlyList<TrainingExample> examples, int[][] features, int[] order, float rate, Action<int>? progress = null)
