@@ -53,8 +53,6 @@ internal sealed class SecondLookTrainer(LinearModelTrainer first)
         return loss / Math.Max(1, weight);
     }
 
-    internal Vector256<float> Raw(int[] f, ReadOnlySpan<int> dense) { var z = Vector256<float>.Zero; foreach (var r in f) z += _weights[r]; z *= 1 / MathF.Sqrt(f.Length + SecondLook.Prior); foreach (var r in dense) z += _dense[r]; return z; }
-
     /// <summary>How the losses change with the outputs; the loss of toxicity is added to <paramref name="loss"/>.</summary>
     public static Vector256<float> Gradient(Vector256<float> z, TrainingExample example, ref double loss, ref double weight)
     {
