@@ -474,27 +474,25 @@ public sealed class TextInspection
             MatchPatterns(text, mapping, outermost: false);
         if (_modelRuns)
         {
+            var read = depth == 0 && Substitute(encoding, lower, start, end);
             if (encoding == Encoding.Tags)
             {
                 Classify(lower, ref _hiddenClassifier, ref _hiddenLatinClassifier, ref _hiddenForeign, segmentLength);
             }
-            else
+            else if (encoding != Encoding.Escapes || !read) // a tweet's &amp; is no disguise: its reading is judged, as part of the text
             {
                 _decodedClassifier.Reset();
                 var foreign = false;
                 Classify(lower, ref _decodedClassifier, ref _decodedLatinClassifier, ref foreign, segmentLength);
             }
-
-            if (depth == 0)
-                Substitute(encoding, lower, start, end);
         }
 
         if (encoding is not (Encoding.Leet or Encoding.Rotated))
             Unwrap(depth + 1, text, mapping, segmentLength, last: true);
     }
 
-    /// <summary>Puts a decoded text into the reading of the segment, in place of its encoding.</summary>
-    private void Substitute(Encoding encoding, ReadOnlySpan<byte> decoded, int start, int end)
+    /// <summary>Puts a decoded text into the reading of the segment, in place of its encoding; false when it has no place there.</summary>
+    private bool Substitute(Encoding encoding, ReadOnlySpan<byte> decoded, int start, int end)
     {
         var outer = _layers[0];
         switch (encoding)
@@ -503,13 +501,15 @@ public sealed class TextInspection
                 AppendReading(outer.Lower.AsSpan(_readingFrom, start - _readingFrom));
                 AppendReading(decoded);
                 _readingFrom = end;
-                break;
+                return true;
             case Encoding.Leet when !outer.Shape.HasMuchLeet:
-                break;
+                return false;
             case Encoding.Joined or Encoding.Reversed or Encoding.Rotated or Encoding.Leet or Encoding.Escapes when _readingLength == 0:
                 AppendReading(decoded);
                 _readingFrom = outer.Shape.Length;
-                break;
+                return true;
+            default:
+                return false;
         }
     }
 

@@ -13,6 +13,9 @@ internal sealed class FeatureNetTrainer
     /// <summary>The hidden layer's steps against the table's.</summary>
     private const float HiddenShare = 0.25f;
 
+    /// <summary>How far from 0 and 1 labels are taken to be; without it, the network learns them by heart and is too sure.</summary>
+    private const float Doubt = 0.05f;
+
     private readonly Vector512<float>[] _table = new Vector512<float>[RowCount], _squares = new Vector512<float>[RowCount];
     private readonly Vector512<float>[] _inputs = new Vector512<float>[FeatureNet.Hidden], _inputSquares = new Vector512<float>[FeatureNet.Hidden];
     private readonly float[] _biases = new float[FeatureNet.Hidden], _biasSquares = new float[FeatureNet.Hidden];
@@ -60,7 +63,7 @@ internal sealed class FeatureNetTrainer
                 z += _outputs[unit] * active[unit];
             }
 
-            var gradient = SecondLookTrainer.Gradient(z, examples[order[n]], ref loss, ref weight);
+            var gradient = SecondLookTrainer.Gradient(z, examples[order[n]], Doubt, ref loss, ref weight);
             var textGradient = Vector512<float>.Zero;
             for (var unit = 0; unit < FeatureNet.Hidden; unit++)
             {

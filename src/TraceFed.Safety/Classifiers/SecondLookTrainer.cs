@@ -41,7 +41,7 @@ internal sealed class SecondLookTrainer(LinearModelTrainer first)
             foreach (var row in dense)
                 z += _dense[row];
 
-            var gradient = Gradient(z, example, ref loss, ref weight);
+            var gradient = Gradient(z, example, 0, ref loss, ref weight);
             foreach (var row in dense)
                 Step(ref _dense[row], ref _denseSquares[row], gradient, rate * 0.3f);
             gradient *= norm;
@@ -54,7 +54,8 @@ internal sealed class SecondLookTrainer(LinearModelTrainer first)
     }
 
     /// <summary>How the losses change with the outputs; the loss of toxicity is added to <paramref name="loss"/>.</summary>
-    public static Vector256<float> Gradient(Vector256<float> z, TrainingExample example, ref double loss, ref double weight)
+    /// <param name="doubt">How far from 0 and 1 the labels are taken to be: keeps a model that can learn by heart from being too sure.</param>
+    public static Vector256<float> Gradient(Vector256<float> z, TrainingExample example, float doubt, ref double loss, ref double weight)
     {
         Span<float> share = stackalloc float[SecondLook.Experts];
         var gradient = Vector256<float>.Zero;
@@ -66,7 +67,7 @@ internal sealed class SecondLookTrainer(LinearModelTrainer first)
             {
                 var p = Sigmoid(z[expert]);
                 var part = expert == example.Expert ? 1 : expert == SecondLook.Experts - 1 ? GeneralShare : OthersShare;
-                gradient = gradient.WithElement(expert, w * part * (p - toxic));
+                gradient = gradient.WithElement(expert, w * part * (p - (doubt + (1 - 2 * doubt) * toxic)));
                 if (expert == example.Expert)
                     loss -= w * Math.Log((toxic > 0.5f ? p : 1 - p) + 1e-9);
             }
@@ -76,7 +77,7 @@ internal sealed class SecondLookTrainer(LinearModelTrainer first)
             weight += w;
         }
         if (!float.IsNaN(adversarial))
-            gradient = gradient.WithElement(SecondLook.AdversarialLane, example.Weights[LinearModel.AdversarialLane] * (Sigmoid(z[SecondLook.AdversarialLane]) - adversarial));
+            gradient = gradient.WithElement(SecondLook.AdversarialLane, example.Weights[LinearModel.AdversarialLane] * (Sigmoid(z[SecondLook.AdversarialLane]) - (doubt + (1 - 2 * doubt) * adversarial)));
         return gradient;
     }
 
