@@ -6,7 +6,7 @@ using ILGPU.IR.Intrinsics;
 
 namespace TraceFed.Kernels;
 
-/// <summary>Instructions that ILGPU does not map: fused multiply-add and the conversions of 16-bit floats.</summary>
+/// <summary>Instructions that ILGPU does not map, or maps to approximate ones: fused multiply-add, division, square root, and the conversions of 16-bit floats.</summary>
 /// <remarks>
 /// On the CPU accelerator the bodies run as they are; for PTX each method becomes one instruction, once
 /// <see cref="Register"/> was called on the context that compiles. All round to the nearest, ties to even, and do not flush;
@@ -20,6 +20,8 @@ internal static class DeviceMath
         var manager = IntrinsicManager(context);
         foreach (var (method, generator) in (ReadOnlySpan<(string, string)>)[
             (nameof(Fma), nameof(EmitFma)),
+            (nameof(Divide), nameof(EmitDivide)),
+            (nameof(SquareRoot), nameof(EmitSquareRoot)),
             (nameof(PackBFloat16), nameof(EmitPackBFloat16)),
             (nameof(PackFloat16), nameof(EmitPackFloat16)),
             (nameof(Float16), nameof(EmitFloat16))])
@@ -32,6 +34,14 @@ internal static class DeviceMath
     /// <summary>a · b + c, rounded once.</summary>
     [IntrinsicImplementation]
     public static float Fma(float a, float b, float c) => MathF.FusedMultiplyAdd(a, b, c);
+
+    /// <summary>a ∕ b, rounded once.</summary>
+    [IntrinsicImplementation]
+    public static float Divide(float a, float b) => a / b;
+
+    /// <summary>√a, rounded once.</summary>
+    [IntrinsicImplementation]
+    public static float SquareRoot(float a) => MathF.Sqrt(a);
 
     /// <summary>Two bfloat16 in one word, the first one in the lower half.</summary>
     [IntrinsicImplementation]
@@ -50,6 +60,12 @@ internal static class DeviceMath
 
     public static void EmitFma(PTXBackend backend, PTXCodeGenerator generator, Value value) =>
         Emit(generator, "fma.rn.f32", value, 0, 1, 2);
+
+    public static void EmitDivide(PTXBackend backend, PTXCodeGenerator generator, Value value) =>
+        Emit(generator, "div.rn.f32", value, 0, 1);
+
+    public static void EmitSquareRoot(PTXBackend backend, PTXCodeGenerator generator, Value value) =>
+        Emit(generator, "sqrt.rn.f32", value, 0);
 
     // The instruction takes the upper half first.
     public static void EmitPackBFloat16(PTXBackend backend, PTXCodeGenerator generator, Value value) =>

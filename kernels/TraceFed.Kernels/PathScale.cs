@@ -283,7 +283,7 @@ public sealed class SparseGains
     public SparseGains(int runLength, ReadOnlySpan<int> starts, ReadOnlySpan<int> runs, ReadOnlySpan<float> gains)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(runLength);
-        MaskLists.Check(starts, runs.Length);
+        MaskLists.Check(starts, runs.Length, int.MaxValue);
         if (gains.Length != runs.Length)
         {
             throw new ArgumentException($"{runs.Length} runs have {gains.Length} gains.", nameof(gains));
@@ -324,8 +324,8 @@ public sealed class SparseGains
 /// <summary>What every table of lists shares: (M + 1) starts, of which mask 0 has none.</summary>
 internal static class MaskLists
 {
-    /// <exception cref="ArgumentException">The starts do not begin with an empty mask 0, fall, or end elsewhere than at the count.</exception>
-    public static void Check(ReadOnlySpan<int> starts, int count)
+    /// <exception cref="ArgumentException">The starts do not begin with an empty mask 0, fall, or end elsewhere than at the count; or a list is too long.</exception>
+    public static void Check(ReadOnlySpan<int> starts, int count, int most)
     {
         if (starts.Length < 2 || starts[0] != 0 || starts[1] != 0 || starts[^1] != count)
         {
@@ -336,6 +336,10 @@ internal static class MaskLists
             if (starts[m] < starts[m - 1])
             {
                 throw new ArgumentException($"The list of mask {m - 1} ends before it begins.", nameof(starts));
+            }
+            if (starts[m] - starts[m - 1] > most)
+            {
+                throw new ArgumentException($"Mask {m - 1} has {starts[m] - starts[m - 1]} entries; at most {most} are taken.", nameof(starts));
             }
         }
     }
