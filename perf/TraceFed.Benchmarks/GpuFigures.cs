@@ -14,6 +14,7 @@ internal static class GpuFigures
 {
     private const int Rounds = 7;
     private const int Hidden = 4096;
+    private const int Directions = 8;
     private const double OperationsPerBlock = 976;
     private const double LanesPerMultiprocessor = 64;
     private static readonly string[] s_ids = ["gpu.mask_add", "gpu.path_scale", "gpu.path_directions", "gpu.mask_count_independence", "gpu.noise"];
@@ -43,7 +44,7 @@ internal static class GpuFigures
         }
         yield return Noise(device, meter, Figure.Median(copy));
         yield return PathScaling(device, Figure.Median(copy));
-        yield return Figure.Missing("gpu.path_directions", "ratio", "not measured: no loop for it yet");
+        yield return Clamping(device, Figure.Median(copy));
         yield return MaskCount(device);
     }
 
@@ -133,20 +134,81 @@ internal static class GpuFigures
             CultureInfo.InvariantCulture, $"bfloat16, {Rows} rows of {Hidden}, 256 masks, {4.0 * Hidden * Rows / Figure.Median(times) / 1e9:F0} GB/s; baseline: the copy's GB/s"));
     }
 
-    /// <summary>What 256 different masks cost over one, at 256 and 8192 rows, in turns; the worse of the two.</summary>
+    /// <summary>The same rows, each held along 8 directions of its mask; every row moves.</summary>
+    private static Figure Clamping(CudaDevice device, double copyBytesPerSecond)
+    {
+        const int Rows = (1 << 30) / (2 * Hidden);
+        using var clamp = new Clamps(device, Rows, masks: 256);
+        var times = Seconds(device, null, clamp.Launch).Times;
+        return Figure.Of("gpu.path_directions", "ratio", [.. times.Select(seconds => 4.0 * Hidden * Rows / seconds / copyBytesPerSecond)], copyBytesPerSecond / 1e9, string.Create(
+            CultureInfo.InvariantCulture, $"bfloat16, {Rows} rows of {Hidden}, k = {Directions}, 256 masks, {4.0 * Hidden * Rows / Figure.Median(times) / 1e9:F0} GB/s; baseline: the copy's GB/s; {clamp.Registers} registers"));
+    }
+
+    /// <summary>What 256 different masks cost over one, of either kind, at 256 and 8192 rows, in turns; the worst of the four.</summary>
     private static Figure MaskCount(CudaDevice device)
     {
-        var few = Ratios(256);
-        var many = Ratios(8192);
-        var worse = Figure.Median(few) > Figure.Median(many) ? few : many;
-        return Figure.Of("gpu.mask_count_independence", "ratio", worse, null, string.Create(
-            CultureInfo.InvariantCulture, $"path_scale, time with 256 masks ÷ 1 mask: {Figure.Median(few):F3} at 256 rows, {Figure.Median(many):F3} at 8192; the worse"));
+        double[][] ratios = [Scales(256), Scales(8192), Clamped(256), Clamped(8192)];
+        return Figure.Of("gpu.mask_count_independence", "ratio", ratios.MaxBy(Figure.Median)!, null, string.Create(
+            CultureInfo.InvariantCulture, $"time with 256 masks ÷ 1 mask: path_scale {Figure.Median(ratios[0]):F3} at 256 rows, {Figure.Median(ratios[1]):F3} at 8192; path_directions {Figure.Median(ratios[2]):F3}, {Figure.Median(ratios[3]):F3}; the worst"));
 
-        double[] Ratios(int rows)
+        double[] Scales(int rows)
         {
             using var one = new Scaling(device, rows, masks: 1);
             using var all = new Scaling(device, rows, masks: 256);
-            return [.. Seconds(device, null, all.Launch).Times.Zip(Seconds(device, null, one.Launch).Times, (a, b) => a / b)];
+            return Ratios(all.Launch, one.Launch);
+        }
+
+        double[] Clamped(int rows)
+        {
+            using var one = new Clamps(device, rows, masks: 1);
+            using var all = new Clamps(device, rows, masks: 256);
+            return Ratios(all.Launch, one.Launch);
+        }
+
+        double[] Ratios(Action all, Action one) => [.. Seconds(device, null, all).Times.Zip(Seconds(device, null, one).Times, (a, b) => a / b)];
+    }
+
+    /// <summary>Rows of bfloat16 zeros whose masks hold directions of zeros to 1: all of the work, and the rows stay zeros.</summary>
+    private sealed class Clamps : IDisposable
+    {
+        private readonly CudaKernel _kernel;
+        private readonly DeviceMemory _maskOf;
+        private readonly DeviceMemory _starts;
+        private readonly DeviceMemory _entries;
+        private readonly DeviceMemory _directions;
+        private readonly DeviceMemory _rows;
+        private readonly int _count;
+        private readonly int _masks;
+
+        public Clamps(CudaDevice device, int rows, int masks)
+        {
+            (_count, _masks) = (rows, masks);
+            _kernel = device.Kernel(typeof(PathDirections), nameof(PathDirections.KernelBFloat16));
+            _maskOf = device.Allocate(4L * rows);
+            _starts = device.Allocate(4L * (masks + 2));
+            _entries = device.Allocate(16L * masks * Directions);
+            _directions = device.Allocate(4L * masks * Directions * Hidden);
+            _rows = device.Allocate(2L * rows * Hidden);
+            device.CopyToDevice<int>([.. Enumerable.Range(0, rows).Select(r => 1 + r % masks)], _maskOf.Value, 0);
+            device.CopyToDevice<int>([0, .. Enumerable.Range(0, masks + 1).Select(m => m * Directions)], _starts.Value, 0);
+            device.CopyToDevice<DirectionEntry>([.. Enumerable.Range(0, masks * Directions).Select(k => new DirectionEntry { Direction = k, A = 1, B = 2, C = 1 })], _entries.Value, 0);
+            device.Clear(_directions.Value, _directions.Bytes, 0);
+            device.Clear(_rows.Value, _rows.Bytes, 0);
+        }
+
+        public int Registers => _kernel.Resources.Registers;
+
+        public void Launch() => _kernel.Launch(
+            0, _count, DeviceRow.Threads, _maskOf.View<int>(0, _count), _starts.View<int>(0, _masks + 2), _entries.View<DirectionEntry>(0, _masks * Directions),
+            _directions.View<Pack>(0, _directions.Bytes / 16), _rows.View<Pack>(0, _rows.Bytes / 16), Hidden, Hidden);
+
+        public void Dispose()
+        {
+            _maskOf.Dispose();
+            _starts.Dispose();
+            _entries.Dispose();
+            _directions.Dispose();
+            _rows.Dispose();
         }
     }
 

@@ -17,6 +17,7 @@ internal static class KernelFigures
     private const int Words = 16 << 20; // 64 MiB
     private const int Hidden = 4096;
     private const int Masks = 16;
+    private const int Directions = 8;
     private const double LoopSeconds = 0.3;
 
     public static IEnumerable<Figure> All() => [.. Processor(), .. GpuFigures.All()];
@@ -49,7 +50,11 @@ internal static class KernelFigures
         var gains = new float[(Masks + 1) * Hidden];
         gains.AsSpan().Fill(1);
         Loop pathScale = new(8.0 * Words, () => PathScale.Apply(new HiddenRows<BFloat16>(hidden, Hidden, maskOf), gains)); // read and written
-        Loop[] loops = [copy, stream, maskAdd, maskedSum, noise, pathScale];
+        var clamps = Clamps();
+        Loop pathDirections = new(8.0 * Words, () => PathDirections.Apply(new HiddenRows<BFloat16>(hidden, Hidden, maskOf), clamps));
+        var (delta, output) = (new BFloat16[2 * Words], new BFloat16[2 * Words]);
+        Loop pathNorm = new(16.0 * Words, () => PathNorm.Apply(new HiddenRows<BFloat16>(hidden, Hidden, maskOf), delta, output, gains.AsSpan(0, Hidden), 1e-6f, clamps));
+        Loop[] loops = [copy, stream, maskAdd, maskedSum, noise, pathScale, pathDirections, pathNorm];
 
         foreach (var loop in loops)
         {
@@ -69,6 +74,8 @@ internal static class KernelFigures
         yield return ToOpenSsl("kernels.mask_add", maskAdd, "fused mask addition, 64 keys × 64 Ki words, bytes of stream ÷ openssl");
         yield return ToCopy("kernels.masked_sum", maskedSum, "masked sum, 256 rows of 64 Ki words, bytes read ÷ bytes that memcpy reads and writes");
         yield return ToCopy("kernels.path_scale", pathScale, $"channel scaling in place, bfloat16, {maskOf.Length} rows of {Hidden}, {Masks} dense masks, bytes read and written ÷ memcpy's");
+        yield return ToCopy("kernels.path_directions", pathDirections, $"clamp along {Directions} directions in place, bfloat16, {maskOf.Length} rows of {Hidden}, {Masks} masks, every row moves, bytes of rows read and written ÷ memcpy's");
+        yield return ToCopy("kernels.path_norm", pathNorm, "the same with residual add and RMSNorm, bytes of rows, additions and results ÷ memcpy's");
         // The baseline is what the random bytes alone would cost.
         yield return Figure.Of(
             "kernels.noise", "Msamples/s", [.. noise.Rates.Select(rate => rate / 1e6)], stream.Median / (4 * scales.SampleWords) / 1e6,
@@ -92,6 +99,11 @@ internal static class KernelFigures
 
         Figure ToCopy(string id, Loop loop, string what) => Ratio(id, loop, copy.Rates, what);
     }
+
+    /// <summary>Masks of directions of zeros that are held to 1: the arithmetic is done and the rows stay what they are.</summary>
+    private static DirectionMasks Clamps() => new(
+        Hidden, new float[Masks * Directions * Hidden], [0, .. Enumerable.Range(0, Masks + 1).Select(m => m * Directions)],
+        [.. Enumerable.Range(0, Masks * Directions).Select(k => new DirectionClamp(k, 1, 2))]);
 
     /// <summary>Round by round the loop's rate ÷ the baseline's; the baseline is given in MB/s.</summary>
     private static Figure Ratio(string id, Loop loop, IReadOnlyList<double> baseline, string what) => Figure.Of(

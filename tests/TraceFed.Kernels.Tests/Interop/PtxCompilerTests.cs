@@ -36,6 +36,10 @@ public class PtxCompilerTests
     [InlineData(typeof(PathScale), nameof(PathScale.KernelFloat32), 4, 2)]
     [InlineData(typeof(PathScale), nameof(PathScale.KernelFloat16), 3, 1)]
     [InlineData(typeof(PathScale), nameof(PathScale.KernelBFloat16), 3, 1)]
+    [InlineData(typeof(PathDirections), nameof(PathDirections.KernelFloat32), 14, 2)]
+    [InlineData(typeof(PathDirections), nameof(PathDirections.KernelBFloat16), 12, 1)]
+    [InlineData(typeof(PathFeatures), nameof(PathFeatures.KernelBFloat16), 12, 1)]
+    [InlineData(typeof(PathNorm), nameof(PathNorm.KernelBFloat16), 18, 3)]
     public void Hot_paths_move_16_bytes_at_a_time(Type owner, string kernel, int loads, int stores)
     {
         var ptx = PtxCompiler.Compile(PtxCompiler.Method(owner, kernel)).Assembly;
