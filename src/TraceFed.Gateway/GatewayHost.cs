@@ -13,6 +13,7 @@ using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.ObjectPool;
 using TraceFed.Gateway.Caching;
 using TraceFed.Gateway.Configuration;
+using TraceFed.Gateway.Federation;
 using TraceFed.Gateway.Forwarding;
 using TraceFed.Gateway.Inspection;
 using TraceFed.Gateway.RateLimits;
@@ -60,6 +61,8 @@ public static class GatewayHost
             new ExchangePolicy(provider.GetRequiredService<TimeProvider>()), maximumRetained: 256));
         services.AddSingleton<RequestRate>();
         services.AddSingleton<TokenRate>();
+        if (AgentIndicators.Open(options.Federation) is { } indicators)
+            services.AddSingleton(_ => indicators); // by a factory: the container closes the ledger when the host ends
         services.AddSingleton<GatewayPipeline>();
         services.AddAnswerCache(options.Cache);
         services.AddGatewayTelemetry(options.Telemetry);

@@ -33,6 +33,10 @@ public struct ExchangeFigures
     public int OutputTokens { get; set; }
     /// <summary>Image, audio or file parts went by that no check looked at.</summary>
     public bool NotEvaluated { get; set; }
+    /// <summary>Highest score of the classifiers on the request; -1 when it was not judged.</summary>
+    public float InputRisk { get; set; }
+    /// <summary>Highest score of the classifiers on the answer; -1 when it was not judged.</summary>
+    public float OutputRisk { get; set; }
     public Verdict Input { get; set; }
     public Verdict Output { get; set; }
 }

@@ -10,6 +10,7 @@ using Microsoft.Extensions.ObjectPool;
 using TraceFed.Gateway.Caching;
 using TraceFed.Gateway.Configuration;
 using TraceFed.Gateway.Dialects;
+using TraceFed.Gateway.Federation;
 using TraceFed.Gateway.Forwarding;
 using TraceFed.Gateway.Inspection;
 using TraceFed.Gateway.Keys;
@@ -34,13 +35,13 @@ namespace TraceFed.Gateway;
 ///             (7) route            model → upstream and its credentials; affinity; balancing; health; retry if nothing was sent
 ///             (8) forward          YARP
 ///  client ◄── (9) output checks    the answer is judged before the client sees it, streamed or not
-///            (10) indicators       metrics and one log line, without content
+///            (10) indicators       metrics, counts for the federation and one log line, without content
 /// </code>
 /// Steps 1 to 5 and 10 are <see cref="GuardAsync"/>; 6 to 9 are the lines of <see cref="MapGateway"/>, in order.
 /// </remarks>
 internal sealed partial class GatewayPipeline(
     GatewaySnapshots snapshots, ObjectPool<GuardedExchange> exchanges, RequestRate requestRate, TokenRate tokenRate,
-    GatewayMetrics metrics, TimeProvider time, ILogger<GatewayPipeline> logger)
+    GatewayMetrics metrics, TimeProvider time, ILogger<GatewayPipeline> logger, AgentIndicators? indicators = null)
 {
     private int _active;
 
@@ -298,10 +299,13 @@ internal sealed partial class GatewayPipeline(
                 InputTokens = response.InputTokens,
                 OutputTokens = response.OutputTokens,
                 NotEvaluated = exchange.Request.HasUnevaluatedParts,
+                InputRisk = exchange.InputRisk,
+                OutputRisk = response.Risk,
                 Input = exchange.InputVerdict,
                 Output = response.Verdict,
             };
             metrics.Ended(figures);
+            indicators?.Count(figures, context.Request.Headers, exchange.Identity, exchange.Body.Span);
             NoteNotEvaluated(exchange, exchange.NotEvaluated, "input");
             NoteNotEvaluated(exchange, response.NotEvaluated, "output");
             if (span is not null)

@@ -233,6 +233,18 @@ public sealed class TextInspection
     /// <summary>Highest score of each category since <see cref="Reset"/>, indexed as <see cref="PolicySnapshot.Categories"/>; filled for every check that ran, flagged or not. Toxicity is that of each text as a whole, or of the segment where it fired.</summary>
     public ReadOnlySpan<float> Scores => _scores;
 
+    /// <summary>Highest score of the classifiers since <see cref="Reset"/>: how risky the texts were, flagged or not. Exact matches do not count.</summary>
+    public float HighestRisk
+    {
+        get
+        {
+            var highest = 0f;
+            foreach (var score in _scores.AsSpan(0, Math.Min(_scores.Length, _policy.Model.Categories.Length)))
+                highest = Math.Max(highest, score);
+            return highest;
+        }
+    }
+
     /// <summary>Claims of the factual check since <see cref="Reset"/>.</summary>
     public FactualTally Claims { get; private set; }
 

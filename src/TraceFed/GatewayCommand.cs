@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
+using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.Hosting;
 using Spectre.Console;
 using TraceFed.Gateway;
@@ -54,7 +55,17 @@ internal static class GatewayCommand
 
     private static async Task<int> RunAsync(GatewaySnapshots snapshots, TextWriter error, CancellationToken cancellation)
     {
-        await using var app = GatewayHost.Build(snapshots);
+        WebApplication built;
+        try
+        {
+            built = GatewayHost.Build(snapshots);
+        }
+        catch (Exception e) when (snapshots.Current.Options.Federation.Ledger is { } ledger && e is IOException or InvalidDataException or UnauthorizedAccessException)
+        {
+            await error.WriteLineAsync($"tracefed: federation.ledger: {e.Message}");
+            return 1;
+        }
+        await using var app = built;
         using var reload = PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal =>
         {
             signal.Cancel = true;

@@ -156,6 +156,7 @@ internal static class OptionsRules
                 errors.Add($"passthrough[{i}]: '{pass}' {problem}.");
 
         CheckKeys(options.Keys, errors);
+        options.Federation.Check(errors);
 
         for (var i = 0; i < options.Safety.Terms.Count; i++)
             if (options.Safety.Terms[i].Terms.Count + options.Safety.Terms[i].Patterns.Count == 0)

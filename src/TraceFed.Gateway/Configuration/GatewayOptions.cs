@@ -1,5 +1,6 @@
 using System.ComponentModel.DataAnnotations;
 using TraceFed.Gateway.Dialects;
+using TraceFed.Gateway.Federation;
 using TraceFed.Safety;
 
 namespace TraceFed.Gateway.Configuration;
@@ -39,6 +40,9 @@ public sealed class GatewayOptions
     public CacheOptions Cache { get; set; } = new();
     public TelemetryOptions Telemetry { get; set; } = new();
     public TlsOptions Tls { get; set; } = new();
+
+    /// <summary>What this gateway counts for its federation, and how much of it may be told.</summary>
+    public FederationOptions Federation { get; set; } = new();
 
     /// <summary>Seconds that running requests get to finish after SIGTERM, 0 to 3600. Default 30: what orchestrators wait before they kill. Needs a restart.</summary>
     [Range(0, 3600)]

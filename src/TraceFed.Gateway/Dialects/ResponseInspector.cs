@@ -110,6 +110,7 @@ public sealed partial class ResponseInspector
         _choices.Clear();
         _findings.Clear();
         _scores.Clear();
+        HighestRisk = 0;
         ResetTemplates();
         ResetExternal(blockOnFlag);
     }
@@ -185,6 +186,9 @@ public sealed partial class ResponseInspector
 
     /// <summary>What the output checks found so far.</summary>
     public Verdict Verdict => Verdict.From(CollectionsMarshal.AsSpan(_findings));
+
+    /// <summary>Highest score of the classifiers in the texts that have ended.</summary>
+    public float HighestRisk { get; private set; }
 
     /// <summary>Token counts that the upstream reported in its answer; -1 when it did not.</summary>
     public int InputTokens { get; private set; }
@@ -488,6 +492,7 @@ public sealed partial class ResponseInspector
     {
         if (channel.Inspection is not { } inspection) return;
         foreach (ref readonly var finding in inspection.Findings) AddFinding(asBlock ? finding with { Action = CheckAction.Block } : finding);
+        HighestRisk = Math.Max(HighestRisk, inspection.HighestRisk);
         if (!_request.WantsModeration) return;
         var scores = inspection.Scores;
         while (_scores.Count < scores.Length) _scores.Add(0);

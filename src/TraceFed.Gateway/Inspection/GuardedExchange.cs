@@ -34,6 +34,8 @@ internal sealed class GuardedExchange(TimeProvider time)
     /// <summary>Named in a refusal, in the log and nowhere else; made when first asked for.</summary>
     public string DecisionId => _decisionId ??= Guid.CreateVersion7().ToString("N", CultureInfo.InvariantCulture);
     public Verdict InputVerdict { get; private set; }
+    /// <summary>Highest score of the classifiers; -1 when the request was not judged.</summary>
+    public float InputRisk { get; private set; }
     /// <summary>The operator's own checks that could not run on all of the request.</summary>
     public IReadOnlyList<NotEvaluated> NotEvaluated { get; private set; } = [];
     /// <summary>The body was read and parsed: <see cref="Request"/> is this request's.</summary>
@@ -64,6 +66,7 @@ internal sealed class GuardedExchange(TimeProvider time)
         Identity = snapshot.Keys.Anonymous;
         Upstream = null;
         InputVerdict = default;
+        InputRisk = -1;
         NotEvaluated = [];
         IsParsed = false;
         Response.Forget();
@@ -144,6 +147,7 @@ internal sealed class GuardedExchange(TimeProvider time)
         var began = time.GetTimestamp();
         Inspection.Pseudonyms = Pseudonyms;
         InputVerdict = Request.Inspect(Inspection, Snapshot.Policy, Seed, _rewritten);
+        InputRisk = Snapshot.Policy.Runs(Stage.Input) ? Inspection.HighestRisk : -1;
         InspectionTicks = time.GetTimestamp() - began;
         Rewind();
         request.Body = _forwarded;

@@ -90,6 +90,8 @@ internal sealed class InspectedResponseBody : Stream, IHttpResponseBodyFeature
     public Verdict Verdict => WasInspected ? _inspector.Verdict : default;
     /// <summary>The operator's own checks that could not run on all of the answer.</summary>
     public IReadOnlyList<NotEvaluated> NotEvaluated => WasInspected ? _inspector.NotEvaluated : [];
+    /// <summary>Highest score of the classifiers; -1 when the answer was not judged.</summary>
+    public float Risk => WasInspected ? _inspector.HighestRisk : -1;
     public int MostHeldBytes => WasInspected ? _inspector.MostHeldBytes : 0;
     public int InputTokens => WasInspected ? _inspector.InputTokens : -1;
     public int OutputTokens => WasInspected ? _inspector.OutputTokens : -1;

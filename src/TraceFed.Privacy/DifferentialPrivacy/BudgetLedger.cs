@@ -34,8 +34,11 @@ public enum Charge : byte
 /// Slot: sequence, pane, nano-ε, nano-ε since the beginning, 16 bytes of SHA-256 over the file's id and these. Writing overwrites
 /// only a slot that has left the horizon. The size never changes.
 /// </para>
-/// <para>What it cannot see: the file replaced by an older copy of itself. After restoring from a backup, start a new epoch with
-/// a full window (see SECURITY.md).</para>
+/// <para>
+/// <b>Restored from a backup.</b> An older copy of the file looks like any ledger. What shows is a gap: the first pane after
+/// opening is not the one after the last that is on file. Unless the caller says otherwise, all panes of that gap count as having
+/// spent the most a pane may spend. What no file can show is that it was deleted: a ledger without a pane is a new agent's.
+/// </para>
 /// </remarks>
 public sealed partial class BudgetLedger : IDisposable
 {
@@ -48,11 +51,14 @@ public sealed partial class BudgetLedger : IDisposable
     private readonly byte[] _id;
     private readonly int _slots;
     private readonly BudgetWindow _window;
+    private readonly ulong _gapNano;
     private ulong _sequence;
+    private bool _isFirst = true;
     private bool _broken;
 
-    private BudgetLedger(SafeFileHandle file, byte[] id, int slots, BudgetCaps caps)
+    private BudgetLedger(SafeFileHandle file, byte[] id, int slots, BudgetCaps caps, ulong gapNano)
     {
+        _gapNano = gapNano;
         _file = file;
         _id = id;
         _slots = slots;
@@ -79,9 +85,13 @@ public sealed partial class BudgetLedger : IDisposable
     /// <param name="path">Its file, in a directory that exists. Mode 0600.</param>
     /// <param name="unit">What the budget is of; a ledger of another unit does not open.</param>
     /// <param name="caps">From policy. They may differ from last time: history stays and is judged by the new ones.</param>
+    /// <param name="gapNano">
+    /// What each pane may have spent that lies between the last on file and the first one charged now: the most that a pane may
+    /// spend where the file can be an older copy of itself, 0 where it cannot.
+    /// </param>
     /// <exception cref="InvalidDataException">The file is damaged, or is of another unit.</exception>
     /// <exception cref="IOException">It is locked by another process, or cannot be read.</exception>
-    public static BudgetLedger Open(string path, PrivacyUnit unit, BudgetCaps caps)
+    public static BudgetLedger Open(string path, PrivacyUnit unit, BudgetCaps caps, ulong gapNano = BudgetCaps.MaxNano)
     {
         ArgumentNullException.ThrowIfNull(caps);
         caps.Check();
@@ -102,7 +112,7 @@ public sealed partial class BudgetLedger : IDisposable
                 file = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
                 (id, slots, records, torn) = Read(file, path, unit);
             }
-            var ledger = new BudgetLedger(file, id, slots, caps);
+            var ledger = new BudgetLedger(file, id, slots, caps, gapNano);
             foreach (var record in records)
                 ledger.Remember(record);
             if (torn)
@@ -128,6 +138,9 @@ public sealed partial class BudgetLedger : IDisposable
                 throw new IOException("An earlier charge could not be made durable: the ledger must be opened again.");
             if (pane <= LastPane)
                 return Charge.Stale;
+            if (_isFirst && LastPane is { } last && pane - last > 1 && _gapNano > 0)
+                TakeGap(pane - last - 1, pane - 1);
+            _isFirst = false;
             var fits = nano <= _window.Available;
             var spent = fits ? nano : 0;
             Append(new(_sequence + 1, pane, spent, TotalNano + spent));
@@ -136,6 +149,14 @@ public sealed partial class BudgetLedger : IDisposable
     }
 
     public void Dispose() => _file.Dispose();
+
+    /// <summary>Takes a gap down as one pane that spent what all of them may have: it leaves the window no sooner than any of them.</summary>
+    private void TakeGap(ulong panes, ulong lastOfThem)
+    {
+        var most = (UInt128)panes * _gapNano;
+        var nano = most < _window.Caps.HorizonNano ? (ulong)most : _window.Caps.HorizonNano;
+        Append(new(_sequence + 1, lastOfThem, nano, TotalNano + nano));
+    }
 
     private void Append(Record record)
     {
