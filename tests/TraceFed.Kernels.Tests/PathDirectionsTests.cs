@@ -148,7 +148,7 @@ public class PathDirectionsTests
                     PathDirections.Apply(new HiddenRows<T>(x, length, stride, maskOf), masks, width);
                     Assert.Equal(TestRows.Bits(expected), TestRows.Bits(x));
                 }
-                foreach (var device in TestDevice.All.Where(device => TestRows.Meets(device, length)))
+                foreach (var device in TestDevice.All.Where(device => TestRows.Meets<T>(device, length)))
                 {
                     var packs = TestRows.Packs(start);
                     device.Run(typeof(PathDirections), "Kernel" + TestRows.Suffix<T>(), rows * DeviceRow.Threads, DeviceRow.Threads,

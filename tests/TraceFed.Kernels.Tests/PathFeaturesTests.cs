@@ -48,7 +48,7 @@ public class PathFeaturesTests
                     PathFeatures.Apply(new HiddenRows<T>(x, length, stride, maskOf), masks, width);
                     Assert.Equal(TestRows.Bits(expected), TestRows.Bits(x));
                 }
-                foreach (var device in TestDevice.All.Where(device => TestRows.Meets(device, length)))
+                foreach (var device in TestDevice.All.Where(device => TestRows.Meets<T>(device, length)))
                 {
                     var packs = TestRows.Packs(start);
                     device.Run(typeof(PathFeatures), "Kernel" + TestRows.Suffix<T>(), 4 * DeviceRow.Threads, DeviceRow.Threads,

@@ -71,7 +71,7 @@ public class PathNormTests
                     Assert.Equal(TestRows.Bits(expected), TestRows.Bits(x));
                     Assert.Equal(TestRows.Bits(results), TestRows.Bits(y));
                 }
-                foreach (var device in TestDevice.All.Where(device => TestRows.Meets(device, length)))
+                foreach (var device in TestDevice.All.Where(device => TestRows.Meets<T>(device, length)))
                 {
                     var packs = TestRows.Packs(start);
                     var outputs = TestRows.Packs(new T[4 * stride]);

@@ -29,6 +29,8 @@ internal abstract class TestDevice
 
     public abstract string Name { get; }
 
+    public bool IsGpu => this is GpuDevice;
+
     /// <summary>Launches a kernel over at least <paramref name="threads"/> threads; arrays go in and come back changed.</summary>
     public void Run(Type owner, string kernel, long threads, int groupSize, params object[] arguments)
     {
