@@ -3,7 +3,7 @@ using TraceFed.Benchmarks;
 
 // A verb names what is measured. With --json: short loops, one figure per line, under a minute. Without: BenchmarkDotNet,
 // but for the kernels a table of the same figures, because a baseline there is another program.
-const string Usage = "usage: checks | parse | stream  [--json | options of BenchmarkDotNet]\n       kernels  [--json]";
+const string Usage = "usage: checks | parse | stream  [--json | options of BenchmarkDotNet]\n       checks  --json [--suite DIR]\n       kernels  [--json]";
 if (args.Length == 0 || args[0] is "--help" or "-h")
 {
     Console.WriteLine(Usage);
@@ -13,7 +13,7 @@ var json = args.Contains("--json");
 switch (args[0])
 {
     case "checks":
-        return json ? ShortRun.Print(CheckBenchmarks.Figures) : Run<CheckBenchmarks>();
+        return json ? ShortRun.Print(() => CheckBenchmarks.Figures(Suite())) : Run<CheckBenchmarks>();
     case "parse":
         return json ? ShortRun.Print(ParseBenchmarks.Figures) : Run<ParseBenchmarks>();
     case "stream":
@@ -24,6 +24,8 @@ switch (args[0])
         Console.Error.WriteLine(Usage);
         return 2;
 }
+
+string Suite() => Array.IndexOf(args, "--suite") is var at and >= 0 && at + 1 < args.Length ? args[at + 1] : Path.Combine("..", "shared", "data");
 
 int Run<T>()
 {
