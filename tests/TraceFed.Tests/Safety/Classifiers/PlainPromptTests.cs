@@ -1,5 +1,6 @@
 using System.Text;
 using TraceFed.Safety;
+using Xunit;
 
 namespace TraceFed.Tests.Safety.Classifiers;
 
