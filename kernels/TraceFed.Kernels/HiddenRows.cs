@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 
 namespace TraceFed.Kernels;
 
@@ -80,6 +81,15 @@ internal static class HiddenElement
         typeof(T) == typeof(float) ? Unsafe.BitCast<T, float>(value)
         : typeof(T) == typeof(Half) ? (float)Unsafe.BitCast<T, Half>(value)
         : (float)Unsafe.BitCast<T, BFloat16>(value);
+
+    /// <summary>Whether elements and numbers share memory; counted in bytes, of which there may be more than a span of bytes holds.</summary>
+    public static bool Overlap<T>(ReadOnlySpan<T> elements, ReadOnlySpan<float> numbers) where T : unmanaged
+    {
+        var apart = Unsafe.ByteOffset(
+            ref Unsafe.As<T, byte>(ref MemoryMarshal.GetReference(elements)), ref Unsafe.As<float, byte>(ref MemoryMarshal.GetReference(numbers)));
+        return !elements.IsEmpty && !numbers.IsEmpty
+            && (apart >= 0 ? apart < (nint)elements.Length * Unsafe.SizeOf<T>() : -apart < (nint)numbers.Length * sizeof(float));
+    }
 
     /// <summary>Rounded to the nearest, ties to even; a NaN becomes the one NaN.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -94,7 +94,10 @@ public sealed class DirectionMasks
             {
                 throw new ArgumentException($"Clamp {j}, {clamp}, is out of range; there are {Directions.Count} directions.", nameof(clamps));
             }
-            Entries[j] = new DirectionEntry { Direction = clamp.Direction, A = clamp.Low, B = clamp.High, C = clamp.Strength };
+            // Without strength nothing is outside: an infinite projection times 0 would be NaN.
+            Entries[j] = clamp.Strength == 0
+                ? new DirectionEntry { Direction = clamp.Direction, A = float.NegativeInfinity, B = float.PositiveInfinity }
+                : new DirectionEntry { Direction = clamp.Direction, A = clamp.Low, B = clamp.High, C = clamp.Strength };
         }
         Starts = starts.ToArray();
     }

@@ -98,7 +98,8 @@ public sealed class FeatureMasks
             {
                 throw new ArgumentException($"Suppression {j}, {s}, is out of range; there are {Encoder.Count} features.", nameof(suppressions));
             }
-            Entries[j] = new DirectionEntry { Direction = s.Feature, A = s.Bias, B = s.Threshold, C = s.Strength };
+            // Without strength nothing fires: an infinite feature times 0 would be NaN.
+            Entries[j] = new DirectionEntry { Direction = s.Feature, A = s.Bias, B = s.Strength == 0 ? float.PositiveInfinity : s.Threshold, C = s.Strength };
         }
         Starts = starts.ToArray();
     }

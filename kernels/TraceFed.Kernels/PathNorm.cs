@@ -145,9 +145,10 @@ public static class PathNorm
         {
             throw new ArgumentOutOfRangeException(nameof(epsilon), epsilon, "Epsilon is above 0.");
         }
-        if (output.Overlaps(rows.Values) || output.Overlaps(delta) || delta.Overlaps(rows.Values))
+        if (output.Overlaps(rows.Values) || output.Overlaps(delta) || delta.Overlaps(rows.Values)
+            || HiddenElement.Overlap<T>(output, gain) || HiddenElement.Overlap<T>(rows.Values, gain))
         {
-            throw new ArgumentException("Rows, additions and results lie in memory of their own.", nameof(output));
+            throw new ArgumentException("Rows, additions, results and gains lie in memory of their own.", nameof(output));
         }
     }
 

@@ -167,6 +167,10 @@ public static class PathScale
         {
             throw new ArgumentException($"{gains.Length} gains are not whole rows of {rows.Length}.", nameof(gains));
         }
+        if (HiddenElement.Overlap<T>(rows.Values, gains))
+        {
+            throw new ArgumentException("The gains lie in the rows that they scale.", nameof(gains));
+        }
         if (rows.Length > 0)
         {
             rows.CheckMasks(gains.Length / rows.Length);

@@ -18,9 +18,6 @@ internal static class RowSum
     /// <summary>Elements after which the lanes come round again.</summary>
     public const int Turn = DeviceRow.Threads * 8;
 
-    /// <summary>A row's length with the zeros.</summary>
-    public static int Padded(int length) => checked((length + Turn - 1) / Turn * Turn);
-
     /// <summary>The sum as plainly as it can be written.</summary>
     /// <param name="x">Whole turns.</param>
     /// <param name="y">The same number.</param>
@@ -150,7 +147,10 @@ internal static class RowSum
 /// <summary>Directions in the space of hidden states, laid out for every device: rows of float32 with zeros up to whole turns.</summary>
 internal sealed class DirectionTable
 {
-    /// <exception cref="ArgumentException">Not whole rows of the length, or not finite.</exception>
+    /// <summary>1 GiB, far from where an index of 32 bits would wrap.</summary>
+    private const long MaxValues = 1 << 28;
+
+    /// <exception cref="ArgumentException">Not whole rows of the length, not finite, or too many.</exception>
     public DirectionTable(int length, ReadOnlySpan<float> directions, string name)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
@@ -166,9 +166,14 @@ internal sealed class DirectionTable
             }
         }
         Length = length;
-        Padded = RowSum.Padded(length);
         Count = directions.Length / length;
-        Values = new float[checked(Count * Padded)];
+        var padded = (length + RowSum.Turn - 1L) / RowSum.Turn * RowSum.Turn;
+        if (Math.Max(padded, Count * padded) > MaxValues)
+        {
+            throw new ArgumentException($"{Count} directions of {length} are {Count * padded} numbers; at most {MaxValues} are taken.", name);
+        }
+        Padded = (int)padded;
+        Values = new float[Count * Padded];
         for (var k = 0; k < Count; k++)
         {
             directions.Slice(k * length, length).CopyTo(Values.AsSpan(k * Padded));

@@ -128,7 +128,7 @@ internal static class GpuFigures
     private static Figure PathScaling(CudaDevice device, double copyBytesPerSecond)
     {
         const int Rows = (1 << 30) / (2 * Hidden);
-        using var scale = new Scaling(device, Rows, masks: 256);
+        using var scale = Scaling(device, Rows, masks: 256);
         var times = Seconds(device, null, scale.Launch).Times;
         return Figure.Of("gpu.path_scale", "ratio", [.. times.Select(seconds => 4.0 * Hidden * Rows / seconds / copyBytesPerSecond)], copyBytesPerSecond / 1e9, string.Create(
             CultureInfo.InvariantCulture, $"bfloat16, {Rows} rows of {Hidden}, 256 masks, {4.0 * Hidden * Rows / Figure.Median(times) / 1e9:F0} GB/s; baseline: the copy's GB/s"));
@@ -138,7 +138,7 @@ internal static class GpuFigures
     private static Figure Clamping(CudaDevice device, double copyBytesPerSecond)
     {
         const int Rows = (1 << 30) / (2 * Hidden);
-        using var clamp = new Clamps(device, Rows, masks: 256);
+        using var clamp = Clamps(device, Rows, masks: 256);
         var times = Seconds(device, null, clamp.Launch).Times;
         return Figure.Of("gpu.path_directions", "ratio", [.. times.Select(seconds => 4.0 * Hidden * Rows / seconds / copyBytesPerSecond)], copyBytesPerSecond / 1e9, string.Create(
             CultureInfo.InvariantCulture, $"bfloat16, {Rows} rows of {Hidden}, k = {Directions}, 256 masks, {4.0 * Hidden * Rows / Figure.Median(times) / 1e9:F0} GB/s; baseline: the copy's GB/s; {clamp.Registers} registers"));
@@ -153,99 +153,60 @@ internal static class GpuFigures
 
         double[] Scales(int rows)
         {
-            using var one = new Scaling(device, rows, masks: 1);
-            using var all = new Scaling(device, rows, masks: 256);
+            using var one = Scaling(device, rows, masks: 1);
+            using var all = Scaling(device, rows, masks: 256);
             return Ratios(all.Launch, one.Launch);
         }
 
         double[] Clamped(int rows)
         {
-            using var one = new Clamps(device, rows, masks: 1);
-            using var all = new Clamps(device, rows, masks: 256);
+            using var one = Clamps(device, rows, masks: 1);
+            using var all = Clamps(device, rows, masks: 256);
             return Ratios(all.Launch, one.Launch);
         }
 
         double[] Ratios(Action all, Action one) => [.. Seconds(device, null, all).Times.Zip(Seconds(device, null, one).Times, (a, b) => a / b)];
     }
 
-    /// <summary>Rows of bfloat16 zeros whose masks hold directions of zeros to 1: all of the work, and the rows stay zeros.</summary>
-    private sealed class Clamps : IDisposable
+    /// <summary>Gains of 1 for every mask.</summary>
+    private static Masked Scaling(CudaDevice device, int rows, int masks)
     {
-        private readonly CudaKernel _kernel;
-        private readonly DeviceMemory _maskOf;
-        private readonly DeviceMemory _starts;
-        private readonly DeviceMemory _entries;
-        private readonly DeviceMemory _directions;
-        private readonly DeviceMemory _rows;
-        private readonly int _count;
-        private readonly int _masks;
-
-        public Clamps(CudaDevice device, int rows, int masks)
-        {
-            (_count, _masks) = (rows, masks);
-            _kernel = device.Kernel(typeof(PathDirections), nameof(PathDirections.KernelBFloat16));
-            _maskOf = device.Allocate(4L * rows);
-            _starts = device.Allocate(4L * (masks + 2));
-            _entries = device.Allocate(16L * masks * Directions);
-            _directions = device.Allocate(4L * masks * Directions * Hidden);
-            _rows = device.Allocate(2L * rows * Hidden);
-            device.CopyToDevice<int>([.. Enumerable.Range(0, rows).Select(r => 1 + r % masks)], _maskOf.Value, 0);
-            device.CopyToDevice<int>([0, .. Enumerable.Range(0, masks + 1).Select(m => m * Directions)], _starts.Value, 0);
-            device.CopyToDevice<DirectionEntry>([.. Enumerable.Range(0, masks * Directions).Select(k => new DirectionEntry { Direction = k, A = 1, B = 2, C = 1 })], _entries.Value, 0);
-            device.Clear(_directions.Value, _directions.Bytes, 0);
-            device.Clear(_rows.Value, _rows.Bytes, 0);
-        }
-
-        public int Registers => _kernel.Resources.Registers;
-
-        public void Launch() => _kernel.Launch(
-            0, _count, DeviceRow.Threads, _maskOf.View<int>(0, _count), _starts.View<int>(0, _masks + 2), _entries.View<DirectionEntry>(0, _masks * Directions),
-            _directions.View<Pack>(0, _directions.Bytes / 16), _rows.View<Pack>(0, _rows.Bytes / 16), Hidden, Hidden);
-
-        public void Dispose()
-        {
-            _maskOf.Dispose();
-            _starts.Dispose();
-            _entries.Dispose();
-            _directions.Dispose();
-            _rows.Dispose();
-        }
+        var gains = new float[(masks + 1) * Hidden];
+        gains.AsSpan().Fill(1);
+        return new Masked(device, rows, masks, new CudaPathMasks(device, Hidden, gains));
     }
 
-    /// <summary>Rows of bfloat16 zeros on the device whose masks follow one another.</summary>
-    private sealed class Scaling : IDisposable
-    {
-        private readonly CudaKernel _kernel;
-        private readonly DeviceMemory _maskOf;
-        private readonly DeviceMemory _gains;
-        private readonly DeviceMemory _rows;
-        private readonly int _count;
+    /// <summary>Masks of directions of zeros that are held to 1: all of the work, and the rows stay what they are.</summary>
+    private static Masked Clamps(CudaDevice device, int rows, int masks) =>
+        new(device, rows, masks, new CudaPathMasks(device, KernelFigures.Clamps(Hidden, masks, Directions)));
 
-        public Scaling(CudaDevice device, int rows, int masks)
+    /// <summary>Rows of bfloat16 zeros on the device whose masks follow one another.</summary>
+    private sealed class Masked : IDisposable
+    {
+        private readonly DeviceMemory _maskOf;
+        private readonly DeviceMemory _values;
+        private readonly CudaPathMasks _masks;
+        private readonly DeviceRows _rows;
+
+        public Masked(CudaDevice device, int rows, int masks, CudaPathMasks made)
         {
-            var maskOf = new int[rows];
-            for (var r = 0; r < rows; r++)
-            {
-                maskOf[r] = 1 + r % masks;
-            }
-            _count = rows;
-            _kernel = device.Kernel(typeof(PathScale), nameof(PathScale.KernelBFloat16));
+            _masks = made;
             _maskOf = device.Allocate(4L * rows);
-            _gains = device.Allocate(4L * (masks + 1) * Hidden);
-            _rows = device.Allocate(2L * rows * Hidden);
-            device.CopyToDevice<int>(maskOf, _maskOf.Value, 0);
-            device.Clear(_gains.Value, _gains.Bytes, 0);
-            device.Clear(_rows.Value, _rows.Bytes, 0);
+            _values = device.Allocate(2L * rows * Hidden);
+            device.CopyToDevice<int>([.. Enumerable.Range(0, rows).Select(r => 1 + r % masks)], _maskOf.Value, 0);
+            device.Clear(_values.Value, _values.Bytes, 0);
+            _rows = new DeviceRows(HiddenType.BFloat16, _values.Value, Hidden, Hidden, _maskOf.View<int>(0, rows));
         }
 
-        public void Launch() => _kernel.Launch(
-            0, _count, DeviceRow.Threads, _maskOf.View<int>(0, _count), _gains.View<Pack>(0, _gains.Bytes / 16), _rows.View<Pack>(0, _rows.Bytes / 16), Hidden, Hidden);
+        public int Registers => _masks.Registers(HiddenType.BFloat16);
+
+        public void Launch() => _masks.Apply(_rows, 0);
 
         public void Dispose()
         {
+            _masks.Dispose();
             _maskOf.Dispose();
-            _gains.Dispose();
-            _rows.Dispose();
+            _values.Dispose();
         }
     }
 

@@ -50,7 +50,7 @@ internal static class KernelFigures
         var gains = new float[(Masks + 1) * Hidden];
         gains.AsSpan().Fill(1);
         Loop pathScale = new(8.0 * Words, () => PathScale.Apply(new HiddenRows<BFloat16>(hidden, Hidden, maskOf), gains)); // read and written
-        var clamps = Clamps();
+        var clamps = Clamps(Hidden, Masks, Directions);
         Loop pathDirections = new(8.0 * Words, () => PathDirections.Apply(new HiddenRows<BFloat16>(hidden, Hidden, maskOf), clamps));
         var (delta, output) = (new BFloat16[2 * Words], new BFloat16[2 * Words]);
         Loop pathNorm = new(16.0 * Words, () => PathNorm.Apply(new HiddenRows<BFloat16>(hidden, Hidden, maskOf), delta, output, gains.AsSpan(0, Hidden), 1e-6f, clamps));
@@ -101,9 +101,9 @@ internal static class KernelFigures
     }
 
     /// <summary>Masks of directions of zeros that are held to 1: the arithmetic is done and the rows stay what they are.</summary>
-    private static DirectionMasks Clamps() => new(
-        Hidden, new float[Masks * Directions * Hidden], [0, .. Enumerable.Range(0, Masks + 1).Select(m => m * Directions)],
-        [.. Enumerable.Range(0, Masks * Directions).Select(k => new DirectionClamp(k, 1, 2))]);
+    internal static DirectionMasks Clamps(int hidden, int masks, int directions) => new(
+        hidden, new float[masks * directions * hidden], [0, .. Enumerable.Range(0, masks + 1).Select(m => m * directions)],
+        [.. Enumerable.Range(0, masks * directions).Select(k => new DirectionClamp(k, 1, 2))]);
 
     /// <summary>Round by round the loop's rate ÷ the baseline's; the baseline is given in MB/s.</summary>
     private static Figure Ratio(string id, Loop loop, IReadOnlyList<double> baseline, string what) => Figure.Of(

@@ -23,20 +23,33 @@ internal static class SimulateCommand
         var corrupt = Fraction("--corrupt", "Fraction of agents an adversary may hold; it sets the mask graph.");
         var mode = new Option<string>("--mode") { Description = "Who holds recovery shares; auto: everyone up to 31 agents, else a committee of 7. bonawitz: the server's compute for n = 1000, 100,000 entries, 30 % dropouts, complete graph, nothing else.", DefaultValueFactory = _ => "auto" };
         mode.AcceptOnlyFromAmong("auto", "everyone", "committee", "neighbours", "bonawitz");
+        var compute = new Option<string>("--compute") { Description = "Where the server of mode bonawitz adds masks: auto takes CUDA where there is one, cuda refuses to run without. Windows run on the processor.", DefaultValueFactory = _ => "auto" };
+        compute.AcceptOnlyFromAmong("auto", "cuda", "simd");
         var json = new Option<bool>("--json") { Description = "One JSON object per line for programs." };
-        var command = new Command("simulate", "Sum many agents' vectors privately, in one process, and measure it.") { agents, dims, windows, dropout, corrupt, mode, seed, json };
+        var command = new Command("simulate", "Sum many agents' vectors privately, in one process, and measure it.") { agents, dims, windows, dropout, corrupt, mode, compute, seed, json };
         Examples.Of(command,
             "tracefed simulate --agents 1000 --dims 1024 --windows 3 --dropout 0.1",
             "tracefed simulate --agents 10000 --json",
-            "tracefed simulate --mode bonawitz --json");
-        command.SetAction((parsed, cancellation) =>
+            "tracefed simulate --mode bonawitz --compute simd --json");
+        command.SetAction(async (parsed, cancellation) =>
         {
+            ComputeDevice device;
+            try
+            {
+                device = ComputeDevice.Open(Enum.Parse<ComputeSetting>(parsed.GetValue(compute)!, ignoreCase: true));
+            }
+            catch (Exception e) when (e is NotSupportedException or CudaException)
+            {
+                await parsed.InvocationConfiguration.Error.WriteLineAsync($"tracefed: {e.Message}");
+                return 1;
+            }
+            using var opened = device;
             var report = new Report(parsed.GetValue(json), parsed.InvocationConfiguration.Output);
-            report.Host();
+            report.Host(device);
             if (parsed.GetValue(mode) == "bonawitz")
-                return Task.FromResult(Bonawitz(report, cancellation));
+                return await BonawitzAsync(device, report, cancellation);
             var setting = new Setting(parsed.GetValue(agents), parsed.GetValue(dims), parsed.GetValue(windows), parsed.GetValue(dropout), parsed.GetValue(corrupt), parsed.GetValue(mode)!, parsed.GetValue(seed));
-            return Task.FromResult(Run(setting, report, parsed.InvocationConfiguration.Error, cancellation));
+            return Run(setting, report, parsed.InvocationConfiguration.Error, cancellation);
         });
         return command;
     }
@@ -102,7 +115,7 @@ internal static class SimulateCommand
     }
 
     // 1000 agents, 300 dropped late, complete graph: 700 self masks and 300 × 700 pair masks of 100,000 entries leave the sum.
-    private static int Bonawitz(Report report, CancellationToken cancellation)
+    private static async Task<int> BonawitzAsync(ComputeDevice device, Report report, CancellationToken cancellation)
     {
         const int n = 1000, dropped = 300, dims = 100_000, threshold = 5;
         cancellation.ThrowIfCancellationRequested();
@@ -111,12 +124,12 @@ internal static class SimulateCommand
         var bytes = RandomNumberGenerator.GetBytes(32 * keys.Length);
         var shares = RandomNumberGenerator.GetBytes(32 * threshold * n);
         var row = RandomNumberGenerator.GetBytes(4 * dims * 8);
+        await using var batcher = device.CreateBatcher(new MaskAdditionBatch()); // at start, as a server would
         var clock = Stopwatch.StartNew();
         var sum = new uint[dims];
-        var rows = System.Runtime.InteropServices.MemoryMarshal.Cast<byte, uint>(row);
         for (var i = 0; i < n - dropped; i++)
-            MaskedSum.Add(rows.Slice(i % 8 * dims, dims), sum);
-        Span<byte> secret = stackalloc byte[32];
+            MaskedSum.Add(System.Runtime.InteropServices.MemoryMarshal.Cast<byte, uint>(row).Slice(i % 8 * dims, dims), sum);
+        var secret = new byte[32];
         for (var i = 0; i < n; i++)
             Shamir.Interpolate([1, 2, 3, 4, 5], shares.AsSpan(32 * threshold * i, 32 * threshold), 0, secret);
         for (var k = 0; k < keys.Length; k++)
@@ -125,13 +138,16 @@ internal static class SimulateCommand
             signs[k] = k % 2 == 0 ? (sbyte)1 : (sbyte)-1;
         }
         var before = sum.AsSpan(0, 16).ToArray();
-        MaskAddition.AddParallel(sum, keys, signs, Environment.ProcessorCount);
+        if (device.IsCuda)
+            await batcher.RunAsync(new MaskAdditionItem(sum, keys, signs), cancellation);
+        else
+            MaskAddition.AddParallel(sum, keys, signs, Environment.ProcessorCount);
         var seconds = clock.Elapsed.TotalSeconds;
         // The first block once more, plainly.
         MaskAddition.Reference(before.AsSpan(), keys, signs);
         if (!before.AsSpan().SequenceEqual(sum.AsSpan(0, 16)))
             return 1;
-        report.Figure("secagg.bonawitz_row_s", seconds, "s", 414, note: $"server compute: sum of 700 vectors, 1000 secrets of {threshold} shares, {keys.Length} masks; {Environment.ProcessorCount} cores");
+        report.Figure("secagg.bonawitz_row_s", seconds, "s", 414, note: $"server compute: sum of 700 vectors, 1000 secrets of {threshold} shares, {keys.Length} masks; {(device.IsCuda ? "CUDA" : $"{Environment.ProcessorCount} cores")}");
         return 0;
     }
 
@@ -345,8 +361,8 @@ internal static class SimulateCommand
 
     internal sealed class Report(bool json, TextWriter output)
     {
-        public void Host() => Write("host", 1, "", null, 1, null, null, string.Create(CultureInfo.InvariantCulture,
-            $"{Environment.ProcessorCount} cores, {System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture}, {Simd.Best}, .NET {Environment.Version}"));
+        public void Host(ComputeDevice device) => Write("host", 1, "", null, 1, null, null, string.Create(CultureInfo.InvariantCulture,
+            $"{Environment.ProcessorCount} cores, {System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture}, {device.Description}, .NET {Environment.Version}"));
 
         public void Figure(string id, double value, string unit, double? baseline = null, string note = "") => Write(id, value, unit, baseline, 1, value, value, note);
 

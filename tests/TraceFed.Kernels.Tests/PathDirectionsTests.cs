@@ -69,6 +69,15 @@ public class PathDirectionsTests
     }
 
     [Fact]
+    public void Without_strength_even_an_infinite_projection_moves_nothing()
+    {
+        float[] x = [float.PositiveInfinity, -0f, 1, 2];
+        var bits = TestRows.Bits(x);
+        PathDirections.Apply(new HiddenRows<float>(x, 4, [1]), new DirectionMasks(4, [1, 0, 0, 0], [0, 0, 1], [new(0, 0, 0, 0)]));
+        Assert.Equal(bits, TestRows.Bits(x));
+    }
+
+    [Fact]
     public void What_does_not_fit_is_refused()
     {
         var d = new float[8];
@@ -80,6 +89,8 @@ public class PathDirectionsTests
         Assert.Throws<ArgumentException>(() => new DirectionMasks(4, d, [0, 0, 1], [new(0, float.NaN, 0)]));
         Assert.Throws<ArgumentException>(() => new DirectionMasks(4, d, [0, 0, 1], [new(0, 0, 0, float.NaN)]));
         Assert.Throws<ArgumentException>(() => new DirectionMasks(4, d, [0, 0, 65], Enumerable.Repeat(new DirectionClamp(0, 0, 0), 65).ToArray()));
+        Assert.Throws<ArgumentException>(() => new DirectionMasks(1, new float[1 << 19], [0, 0], [])); // each is filled up to 1,024
+        Assert.Throws<ArgumentException>(() => new DirectionMasks(int.MaxValue, [], [0, 0], []));
         var masks = new DirectionMasks(4, d, [0, 0, 1], [new(1, 0, 0)]);
         Assert.Throws<ArgumentException>(() => PathDirections.Apply(new HiddenRows<float>(new float[5], 5, [1]), masks));
         Assert.Throws<ArgumentException>(() => PathDirections.Apply(new HiddenRows<float>(new float[4], 4, [2]), masks));
@@ -109,6 +120,7 @@ public class PathDirectionsTests
         var clamps = Enumerable.Range(0, counts.Sum()).Select(_ => (low: (float)(random.NextDouble() * 4 - 2), random.Next(6)) switch
         {
             (var low, 0) => new DirectionClamp(random.Next(Count), low, float.PositiveInfinity),
+            (var low, 4) => new DirectionClamp(random.Next(Count), low, low, 0),
             (var low, 1) => new DirectionClamp(random.Next(Count), float.NegativeInfinity, low, 0.5f),
             (_, 2) => new DirectionClamp(random.Next(Count), 0, 0),
             (_, 3) => new DirectionClamp(random.Next(Count), -1000, 1000),

@@ -77,6 +77,7 @@ public class PathScaleTests
         Assert.Throws<ArgumentException>(() => PathScale.Apply(new HiddenRows<float>(rows, 4, [0, 2]), new float[8]));
         Assert.Throws<ArgumentException>(() => PathScale.Apply(new HiddenRows<float>(rows, 4, [0, -1]), new float[8]));
         Assert.Throws<ArgumentException>(() => PathScale.Apply(new HiddenRows<float>(rows, 4, [0, 1]), new float[9]));
+        Assert.Throws<ArgumentException>(() => PathScale.Apply(new HiddenRows<float>(rows.AsSpan(0, 4), 4, [0]), rows.AsSpan(3, 4)));
         Assert.Throws<ArgumentException>(() => new SparseGains(1, [0, 1], [0], [1f]));
         Assert.Throws<ArgumentException>(() => new SparseGains(1, [0, 0, 2], [3, 3], [1f, 1f]));
         Assert.Throws<ArgumentException>(() => PathScale.Apply(new HiddenRows<float>(rows, 4, [0, 1]), new SparseGains(2, [0, 0, 1], [2], [1f])));

@@ -72,9 +72,29 @@ internal sealed class CudaBatchBackend<T> : IBatchBackend<T>
                 result += (int)Slot.Round(bytes);
             }
         }
+        catch
+        {
+            // What was under way reads the pinned memory and holds keys on the device.
+            Abandon(lane, total);
+            throw;
+        }
         finally
         {
             CryptographicOperations.ZeroMemory(host[results..]);
+        }
+    }
+
+    private void Abandon(Lane lane, long bytes)
+    {
+        try
+        {
+            _device.Clear(lane.Device.Value, bytes, lane.Stream.Value);
+            lane.Done.Record(lane.Stream.Value);
+            lane.Done.Synchronize();
+        }
+        catch (CudaException)
+        {
+            // The context has ended, and what it ran with it; the caller learns of the first failure.
         }
     }
 

@@ -61,6 +61,75 @@ public class CudaDeviceTests
     }
 
     [Fact]
+    public void Path_masks_on_memory_of_others_give_the_processors_bits()
+    {
+        const int Length = 768, Stride = 776, Rows = 5;
+        var device = Device;
+        int[] maskOf = [1, 0, 2, 3, 4];
+        var x = TestRows.Plain<BFloat16>(Rows * Stride, 1);
+        var delta = TestRows.Plain<BFloat16>(Rows * Stride, 2);
+        var gains = TestRows.Plain<float>(5 * Length, 3);
+        var clamps = PathDirectionsTests.Masks(Length, 4);
+        var features = new FeatureMasks(
+            Length, PathDirectionsTests.Units(4, Length, 5), PathDirectionsTests.Units(4, Length, 6), [0, 0, 2, 3, 3, 4],
+            [new(0, 1), new(3, -1, 0.5f), new(1, 0), new(2, 5, 0, 0.5f)]);
+        var sparse = new SparseGains(64, [0, 0, 2, 3, 3, 4], [1, 5, 0, 11], [0.5f, 0, -1, 2]);
+        using var maskMemory = Upload(maskOf);
+        using var gainMemory = Upload(gains);
+        using var deltaMemory = Upload(delta);
+        using var rows = Upload(x);
+        using var output = Upload(new BFloat16[x.Length]);
+        var view = new DeviceRows(HiddenType.BFloat16, rows.Value, Length, Stride, maskMemory.View<int>(0, Rows));
+        var y = new BFloat16[x.Length];
+        HiddenRows<BFloat16> Hidden() => new(x, Length, Stride, maskOf);
+
+        using (var masks = new CudaPathMasks(device, Length, gains))
+        {
+            masks.Apply(view, 0);
+            PathScale.Apply(Hidden(), gains);
+            SameRows(x, rows);
+        }
+        using (var masks = new CudaPathMasks(device, sparse))
+        {
+            masks.Apply(view, 0);
+            PathScale.Apply(Hidden(), sparse);
+            SameRows(x, rows);
+        }
+        using (var masks = new CudaPathMasks(device, features))
+        {
+            masks.Apply(view, 0);
+            PathFeatures.Apply(Hidden(), features);
+            SameRows(x, rows);
+        }
+        using (var masks = new CudaPathMasks(device, clamps))
+        {
+            masks.Apply(view, 0);
+            PathDirections.Apply(Hidden(), clamps);
+            SameRows(x, rows);
+            masks.ApplyNorm(view, deltaMemory.Value, output.Value, gainMemory.View<float>(0, Length), 1e-6f, 0);
+            PathNorm.Apply(Hidden(), delta, y, gains.AsSpan(0, Length), 1e-6f, clamps);
+            SameRows(x, rows);
+            SameRows(y, output);
+            Assert.Throws<ArgumentException>(() => masks.ApplyNorm(view, rows.Value, output.Value, gainMemory.View<float>(0, Length), 1e-6f, 0));
+        }
+
+        DeviceMemory Upload<T>(T[] values) where T : unmanaged
+        {
+            var memory = device.Allocate((long)values.Length * System.Runtime.CompilerServices.Unsafe.SizeOf<T>());
+            device.CopyToDevice<T>(values, memory.Value, 0);
+            return memory;
+        }
+
+        void SameRows(BFloat16[] expected, DeviceMemory memory)
+        {
+            var found = new BFloat16[expected.Length];
+            device.CopyToHost<BFloat16>(memory.Value, found, 0);
+            device.Synchronize();
+            Assert.Equal(TestRows.Bits(expected), TestRows.Bits(found));
+        }
+    }
+
+    [Fact]
     public void A_launch_the_driver_refuses_names_the_call()
     {
         var device = Device;

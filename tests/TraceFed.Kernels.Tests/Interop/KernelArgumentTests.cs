@@ -58,6 +58,21 @@ public class KernelArgumentTests
         Assert.Equal(0, new DeviceView<uint>(0, 0).Length);
     }
 
+    [Fact]
+    public void Rows_on_a_device_have_possible_shapes_and_more_than_2_to_the_31_bytes()
+    {
+        var maskOf = new DeviceView<int>(0x100, 1 << 20);
+        Assert.Equal((1L << 20) * 8192 * 4 / 16, new DeviceRows(HiddenType.Float32, 0x200, 8192, 8192, maskOf).Values.Length);
+        Assert.Equal(((1L << 20) * 10 - 10 + 3) * 2 / 16 + 1, new DeviceRows(HiddenType.BFloat16, 0x200, 3, 10, maskOf).Values.Length);
+        Assert.Equal(0, new DeviceRows(HiddenType.Float16, 0, 8, 8, default).Values.Length);
+        Assert.Throws<ArgumentOutOfRangeException>(() => new DeviceRows(HiddenType.Float32, 0x200, 9, 8, maskOf));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new DeviceRows(HiddenType.Float32, 0x200, -1, 8, maskOf));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new DeviceRows((HiddenType)3, 0x200, 8, 8, maskOf));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new DeviceRows(HiddenType.Float32, 0x200, int.MaxValue, int.MaxValue, maskOf));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new DeviceRows(HiddenType.Float32, 0x200, 8, 8, new DeviceView<int>(0x100, 1L << 31)));
+        Assert.Throws<ArgumentException>(() => new DeviceRows(HiddenType.Float32, 0x210, 8, 8, maskOf));
+    }
+
     private static System.Reflection.ParameterInfo[] Parameters(string method) =>
         typeof(KernelArgumentTests).GetMethod(method, System.Reflection.BindingFlags.Static | System.Reflection.BindingFlags.NonPublic)!.GetParameters();
 

@@ -53,6 +53,8 @@ public class CommandTests
     [InlineData(0, "gateway", "--upstream", "http://127.0.0.1:1", "--dry-run")]
     [InlineData(2, "key", "new")]
     [InlineData(2, "key", "new", "--name", "a b")]
+    [InlineData(2, "simulate", "--compute", "gpu")]
+    [InlineData(0, "simulate", "--agents", "3", "--dims", "1", "--compute", "simd")]
     [InlineData(2, "nonsense")]
     [InlineData(0, "--version")]
     public async Task Exit_codes_say_ran_could_not_or_bad_arguments(int expected, params string[] arguments)
@@ -62,6 +64,15 @@ public class CommandTests
         Assert.DoesNotContain("   at ", error); // never a stack
         if (expected != 0)
             Assert.NotEmpty(error);
+    }
+
+    [Fact]
+    public async Task Cuda_that_is_asked_for_and_absent_is_refused_plainly()
+    {
+        Assert.SkipWhen(System.Runtime.InteropServices.NativeLibrary.TryLoad("libcuda.so.1", out _), "this machine has the NVIDIA driver");
+        var (code, output, error) = await RunAsync(["simulate", "--compute", "cuda"]);
+        Assert.Equal((1, ""), (code, output));
+        Assert.StartsWith("tracefed: compute is cuda, but libcuda.so.1 (the NVIDIA driver) is not on this machine.", error);
     }
 
     [Theory]
