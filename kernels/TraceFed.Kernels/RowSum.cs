@@ -167,7 +167,7 @@ internal sealed class DirectionTable
         }
         Length = length;
         Count = directions.Length / length;
-        var padded = (length + RowSum.Turn - 1L) / RowSum.Turn * RowSum.Turn;
+        var padded = ((long)length + RowSum.Turn - 1) / RowSum.Turn * RowSum.Turn;
         if (Math.Max(padded, Count * padded) > MaxValues)
         {
             throw new ArgumentException($"{Count} directions of {length} are {Count * padded} numbers; at most {MaxValues} are taken.", name);
