@@ -211,7 +211,7 @@ public sealed class TextInspection
         if (_anyRuns && !IsBlocked)
             Judge(_pending.AsSpan(0, _pendingBytes), last: true); // also when empty: a term may end with the text
         if (_runs[PolicySnapshot.Toxicity])
-            _scores[LinearModel.ToxicityLane] = MathF.Max(_scores[LinearModel.ToxicityLane], _classifier.Toxicity);
+            _scores[LinearModel.ToxicityLane] = MathF.Max(_scores[LinearModel.ToxicityLane], _policy.Model.WholeToxicity(_role, ref _classifier));
         _pendingBytes = _scanned = 0;
     }
 
@@ -313,7 +313,7 @@ public sealed class TextInspection
                 lower = _reading.AsSpan(0, _readingLength);
             }
 
-            Classify(lower, ref _classifier, ref _latinClassifier, ref _foreign, segment.Length, outermost: true);
+            Classify(lower, ref _classifier, ref _latinClassifier, ref _foreign, segment.Length);
         }
 
         if (_runs[PolicySnapshot.FactualCheck] && segment.Length > 0)
@@ -645,7 +645,7 @@ public sealed class TextInspection
         }
     }
 
-    private void Classify(ReadOnlySpan<byte> lower, ref ClassifierState state, ref ClassifierState latin, ref bool foreign, int segmentLength, bool outermost = false)
+    private void Classify(ReadOnlySpan<byte> lower, ref ClassifierState state, ref ClassifierState latin, ref bool foreign, int segmentLength)
     {
         var model = _policy.Model;
         var count = model.Categories.Length;
@@ -658,8 +658,7 @@ public sealed class TextInspection
         model.Score(lower, _role, ref state, _probabilities.AsSpan(0, count));
         if (foreign)
         {
-            // Attacks were learnt from Latin script only: any other looks like noise, and noise like an attack. So that check
-            // reads what is in Latin script, and is not evaluated on the rest.
+            // What is in Latin script is also read alone: words of another script around an attack do not hide it.
             var readable = OtherScripts.Remove(lower, _latin);
             model.Score(_latin.AsSpan(0, readable), _role, ref latin, _latinProbabilities.AsSpan(0, count));
         }
@@ -669,9 +668,9 @@ public sealed class TextInspection
             var check = _policy.Rules[category].Check;
             if (!_runs[check])
                 continue;
-            var score = foreign && check == PolicySnapshot.Adversarial ? _latinProbabilities[category] : _probabilities[category];
+            var score = foreign && check == PolicySnapshot.Adversarial ? MathF.Max(_latinProbabilities[category], _probabilities[category]) : _probabilities[category];
             var fires = score >= _policy.CompiledChecks[check].Rules[(int)_stage].Threshold;
-            if (score > _scores[category] && (fires || !outermost || category != LinearModel.ToxicityLane)) // the text as a whole counts when it is complete
+            if (score > _scores[category] && (fires || category != LinearModel.ToxicityLane)) // the text as a whole counts when it is complete
                 _scores[category] = score;
             if (fires)
                 Fire(check, category, score, 0, segmentLength, _policy.CompiledChecks[check].Placeholder);

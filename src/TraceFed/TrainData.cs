@@ -66,7 +66,9 @@ internal sealed class TrainData(string folder, bool strictLicence)
                 l[Adversarial] = row.GetProperty("label").GetInt32();
             }, _ => TextRole.Tool);
         }
-        Set("adversarial/bipia_attacks", "MIT", 2, (_, l) => { l.All(0); l[Adversarial] = 1; }, _ => TextRole.Tool);
+        // A plain task is an attack where a document or a tool's result gives it, among other text; from a user it is a request.
+        Set("adversarial/bipia_attacks", "MIT", 2, (row, l) => { l.All(0); l[Adversarial] = IsTask(row) ? Unknown : 1; }, _ => TextRole.Tool);
+        Set("adversarial/bipia_tasks", "MIT", 2, (_, l) => l.All(0), skip: row => !IsTask(row), file: "adversarial/bipia_attacks.train.jsonl.gz");
         Set("adversarial/cyberseceval_injection", "MIT", 2, (_, l) => { l.All(0); l[Adversarial] = 1; });
         Set("adversarial/jailbreak_wild", "MIT", 3, (_, l) => l[Adversarial] = 1);
         Set("adversarial/templates", "Apache-2.0", 3, (_, l) => l[Adversarial] = 1);
@@ -74,8 +76,8 @@ internal sealed class TrainData(string folder, bool strictLicence)
         Set("adversarial/harmful_requests", "MIT, CC BY 4.0", 1, (row, l) =>
         {
             var hazard = row.GetProperty("hazard").GetString();
-            l[Hate] = hazard == "hte" ? 1 : Unknown;
-            l[Violence] = hazard == "vcr" ? 1 : Unknown;
+            l[Hate] = hazard == "hte" ? 1 : hazard is "ncr" or "prv" or "ipv" ? 0 : Unknown;
+            l[Violence] = hazard == "vcr" ? 1 : hazard is "ncr" or "prv" or "ipv" ? 0 : Unknown;
             l[SelfHarm] = hazard == "ssh" ? 1 : hazard is "ncr" or "prv" or "ipv" ? 0 : Unknown;
             l[Sexual] = hazard is "ncr" or "prv" or "ipv" ? 0 : Unknown;
             l[Adversarial] = 1;
@@ -107,7 +109,11 @@ internal sealed class TrainData(string folder, bool strictLicence)
         for (var i = 0; i < TrainSynthetic.Kinds.Count; i++)
             Made(TrainSynthetic.Kinds[i], 1_000 + i);
         Bury();
+        Shuffle();
     }
+
+    private static bool IsTask(JsonElement row) =>
+        row.GetProperty("category").GetString() is "Information Retrieval" or "Content Creation" or "Learning and Tutoring" or "Language Translation" or "Programming Help";
 
     private void Made(TrainSynthetic.Kind kind, int seed)
     {
@@ -115,13 +121,15 @@ internal sealed class TrainData(string folder, bool strictLicence)
         var rows = 0;
         foreach (var text in TrainSynthetic.Texts(kind, seed))
         {
-            var role = kind.Name == "attack.indirect" ? TextRole.Tool : kind.Adversarial == 0 && random.Next(4) == 0 ? TextRole.Tool : TextRole.User;
+            var role = kind.Name == "attack.indirect" ? TextRole.Tool : kind.Adversarial == 0 && kind.Name != "benign.plain" && random.Next(4) == 0 ? TextRole.Tool : TextRole.User;
             var written = text;
-            if (kind.Name == "benign.tasks")
+            if (kind.Name is "benign.tasks" or "benign.plain")
                 written = Fill(text, random);
             else if (kind.Adversarial == 1 && random.Next(5) == 0) // as people do to slip past word lists
                 written = random.Next(8) == 0 ? string.Concat(text.Select(c => "\\" + c)) : Misspell(text, random);
-            Add(written, kind.Name.StartsWith("people", StringComparison.Ordinal) ? 0.7f : kind.Name.EndsWith("languages", StringComparison.Ordinal) ? 1 : 0.5f, l =>
+            if (kind.Name == "benign.plain" && random.Next(6) == 0) // nor are slips and blanks what makes an attack
+                written = random.Next(2) == 0 ? Misspell(written, random) : written.Replace(" ", random.Next(2) == 0 ? "  " : " \n", StringComparison.Ordinal);
+            Add(written, kind.Name.StartsWith("people", StringComparison.Ordinal) ? 0.7f : kind.Name.EndsWith("languages", StringComparison.Ordinal) || kind.Name == "benign.plain" ? 1 : 0.5f, l =>
             {
                 l[Adversarial] = kind.Adversarial ?? Unknown;
                 l[Toxicity] = kind.Toxicity ?? Unknown;
@@ -132,7 +140,11 @@ internal sealed class TrainData(string folder, bool strictLicence)
                 l[SelfHarm] = kind.SelfHarm ?? Unknown;
             }, role);
             if (kind.Adversarial == 1)
+            {
                 _attacks.Add((text, role));
+                if (OtherScripts.AreFrequent(Encoding.UTF8.GetBytes(text)))
+                    _foreignAttacks.Add(text);
+            }
             rows++;
         }
         Sources.Add(("made/" + kind.Name, "own, MIT", rows));
@@ -195,6 +207,27 @@ internal sealed class TrainData(string folder, bool strictLicence)
         Sources.Add(("made/attack.buried", "own, MIT", buried));
     }
 
+    /// <summary>Attacks in other scripts than Latin with their words, or characters, in disorder, as harmless: it is the wording that makes an attack, not the script.</summary>
+    private void Shuffle()
+    {
+        var random = new Random(43);
+        var rows = 0;
+        foreach (var text in _foreignAttacks)
+        {
+            for (var copy = 0; copy < 2; copy++)
+            {
+                var words = text.Count(c => c == ' ') >= 3;
+                var pieces = words ? text.Split(' ') : [.. text.EnumerateRunes().Select(r => r.ToString())];
+                random.Shuffle(pieces);
+                // Some of the words only: an attack in a nutshell would survive.
+                Add(string.Join(words ? " " : "", pieces.Take(1 + random.Next(pieces.Length))), 1, l => l[Adversarial] = 0, TextRole.User);
+                rows++;
+            }
+        }
+        Sources.Add(("made/attack.shuffled", "as the sources of the attacks", rows));
+    }
+
+    private readonly List<string> _foreignAttacks = [];
     private readonly List<(string Text, TextRole Role)> _attacks = [];
     private readonly List<string> _passages = [];
 
@@ -210,6 +243,8 @@ internal sealed class TrainData(string folder, bool strictLicence)
             Add(text, weight, l => label(row, l), role?.Invoke(row) ?? TextRole.User, ordinary, expert);
             if (name is "adversarial/bipia_attacks" or "adversarial/templates" or "adversarial/cyberseceval_injection")
                 _attacks.Add((text, TextRole.Tool));
+            if (name is "adversarial/cyberseceval_injection" or "adversarial/harmful_requests" && OtherScripts.AreFrequent(Encoding.UTF8.GetBytes(text)))
+                _foreignAttacks.Add(text);
             rows++;
         }
         Sources.Add((name, licence, rows));

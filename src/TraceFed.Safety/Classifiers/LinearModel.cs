@@ -14,8 +14,8 @@ public struct ClassifierState
     internal (ulong Last, ulong Before) Words;
     internal SecondLook.Memory Second;
 
-    /// <summary>Toxicity of all of the text so far. The score of a segment is what to act on there; an alarm that the rest of the text explained away is not the text's score.</summary>
-    public float Toxicity { get; internal set; }
+    internal float? Toxic; // the first look's largest score
+    internal bool Doubted;
 
     /// <summary>Starts a new text; cheaper than assigning default.</summary>
     public void Reset()
@@ -23,7 +23,8 @@ public struct ClassifierState
         (WindowSum, TextSum) = (default, default);
         (Window, Text) = (default, default);
         Words = default;
-        Toxicity = 0;
+        Toxic = null;
+        Doubted = false;
         Second.Reset();
     }
 }
@@ -123,15 +124,23 @@ public sealed class LinearModel
         var probability = Vector256<float>.One / (Vector256<float>.One + Vector256.Exp(-(z * _slope + _offset)));
         for (var i = 0; i < Categories.Length; i++)
             probabilities[i] = probability[i];
-        if (probabilities[ToxicityLane] >= Doubt || probabilities[AdversarialLane] >= Doubt)
-        {
-            (probabilities[ToxicityLane], probabilities[AdversarialLane]) = _second.Blend(z, SecondScore(role, ref state));
-            state.Toxicity = probabilities[ToxicityLane];
-        }
-        else
-        {
-            state.Toxicity = MathF.Max(state.Toxicity, probabilities[ToxicityLane]);
-        }
+        state.Toxic = MathF.Max(state.Toxic ?? z[ToxicityLane], z[ToxicityLane]);
+        if (probabilities[ToxicityLane] < Doubt && probabilities[AdversarialLane] < Doubt)
+            return;
+        state.Doubted = true;
+        (probabilities[ToxicityLane], probabilities[AdversarialLane]) = _second.Blend(z, SecondScore(role, ref state));
+    }
+
+    /// <summary>Toxicity of a text as a whole, at its end. The score of a segment is what to act on there; an alarm that the rest of the text explains is not the text's score.</summary>
+    /// <param name="role">Who wrote the text.</param>
+    /// <param name="state">After the last segment.</param>
+    public float WholeToxicity(TextRole role, ref ClassifierState state)
+    {
+        if (state.Toxic is not { } z)
+            return 0;
+        return state.Doubted
+            ? _second.Blend(Vector256.Create(z), SecondScore(role, ref state)).Toxicity
+            : 1 / (1 + MathF.Exp(-(z * _slope[ToxicityLane] + _offset[ToxicityLane])));
     }
 
     /// <summary>What the second look makes of the text so far: logits of toxicity and adversarial.</summary>

@@ -170,7 +170,7 @@ internal sealed class SecondLook
         var z = memory.Sum * norm;
         foreach (var row in dense)
             z += _dense[row];
-        z = 0.5f * (z + _net.Outputs(memory.NetSum * norm));
+        z = 0.6f * z + 0.4f * _net.Outputs(memory.NetSum * norm);
         return (Mix(z), z[AdversarialLane]);
     }
 
