@@ -1,2 +1,2 @@
 // libtorch's threads and its count of tensors are the process's: tests follow one another.
-[assembly: CollectionBehavior(DisableTestParallelization = true)]
+[assembly: Parallelization(Mode = Xunit.Sdk.ParallelMode.None)]

@@ -30,7 +30,16 @@ internal sealed class TinyModel : IDisposable
             "qwen2" => Gated(ModelFamily.Qwen2) with { RopeTheta = 1_000_000, NormEpsilon = 1e-6f },
             "gpt2" => new ModelConfig
             {
-                Family = ModelFamily.Gpt2, Vocabulary = 61, Width = 36, Layers = 3, Heads = 3, KeyValueHeads = 3, HeadSize = 12, Neurons = 52, MaxPositions = 40, TiedEmbedding = true,
+                Family = ModelFamily.Gpt2,
+                Vocabulary = 61,
+                Width = 36,
+                Layers = 3,
+                Heads = 3,
+                KeyValueHeads = 3,
+                HeadSize = 12,
+                Neurons = 52,
+                MaxPositions = 40,
+                TiedEmbedding = true,
             },
             _ => throw new ArgumentOutOfRangeException(nameof(family)),
         };
@@ -43,7 +52,16 @@ internal sealed class TinyModel : IDisposable
     // Rotations of 10 do not fill a vector; 4 query heads share 2 keys; heads together are not the width.
     private static ModelConfig Gated(ModelFamily family) => new()
     {
-        Family = family, Vocabulary = 61, Width = 36, Layers = 3, Heads = 4, KeyValueHeads = 2, HeadSize = 10, Neurons = 52, MaxPositions = 40, TiedEmbedding = true,
+        Family = family,
+        Vocabulary = 61,
+        Width = 36,
+        Layers = 3,
+        Heads = 4,
+        KeyValueHeads = 2,
+        HeadSize = 10,
+        Neurons = 52,
+        MaxPositions = 40,
+        TiedEmbedding = true,
     };
 
     private static float[] Values(Random random, string name, long[] shape)
