@@ -1,2 +1,2 @@
 // libtorch's threads and its count of tensors are the process's: tests follow one another.
-[assembly: Parallelization(Mode = Xunit.Sdk.ParallelMode.None)]
+[assembly: Xunit.v3.Parallelization(Mode = Xunit.Sdk.ParallelMode.None)]
