@@ -15,7 +15,7 @@ public struct ClassifierState
     internal SecondLook.Memory Second;
 
     internal float? Toxic; // the first look's largest score
-    internal bool Doubted;
+    internal float? Judged; // toxicity at the latest second look
 
     /// <summary>Starts a new text; cheaper than assigning default.</summary>
     public void Reset()
@@ -24,7 +24,7 @@ public struct ClassifierState
         (Window, Text) = (default, default);
         Words = default;
         Toxic = null;
-        Doubted = false;
+        Judged = null;
         Second.Reset();
     }
 }
@@ -73,7 +73,7 @@ public sealed class LinearModel
     internal const int RowShift = NgramFeatures.RowBits - RowBits;
 
     /// <summary>Probability from which a segment gets a second look.</summary>
-    internal const float Doubt = 0.03f;
+    internal const float Doubt = 0.1f;
 
     /// <summary>Added to the number of rows before the root: a segment of a few bytes is weak evidence.</summary>
     internal const float Prior = 40;
@@ -127,8 +127,8 @@ public sealed class LinearModel
         state.Toxic = MathF.Max(state.Toxic ?? z[ToxicityLane], z[ToxicityLane]);
         if (probabilities[ToxicityLane] < Doubt && probabilities[AdversarialLane] < Doubt)
             return;
-        state.Doubted = true;
         (probabilities[ToxicityLane], probabilities[AdversarialLane]) = _second.Blend(z, SecondScore(role, ref state));
+        state.Judged = probabilities[ToxicityLane];
     }
 
     /// <summary>Toxicity of a text as a whole, at its end. The score of a segment is what to act on there; an alarm that the rest of the text explains is not the text's score.</summary>
@@ -138,9 +138,12 @@ public sealed class LinearModel
     {
         if (state.Toxic is not { } z)
             return 0;
-        return state.Doubted
-            ? _second.Blend(Vector256.Create(z), SecondScore(role, ref state)).Toxicity
-            : 1 / (1 + MathF.Exp(-(z * _slope[ToxicityLane] + _offset[ToxicityLane])));
+        return state.Judged switch
+        {
+            null => 1 / (1 + MathF.Exp(-(z * _slope[ToxicityLane] + _offset[ToxicityLane]))),
+            < Doubt and { } judged => judged, // no alarm is left that the rest could explain
+            _ => _second.Blend(Vector256.Create(z), SecondScore(role, ref state)).Toxicity,
+        };
     }
 
     /// <summary>What the second look makes of the text so far: logits of toxicity and adversarial.</summary>
