@@ -50,7 +50,7 @@ internal static class TrainCommand
             data.Load();
             reading.IsIndeterminate(false).Value(100);
 
-            const int secondPasses = 4, netPasses = 5;
+            const int secondPasses = 5, netPasses = 6;
             var fitting = progress.AddTask("Fitting", maxValue: (passes + secondPasses + netPasses) * (double)data.Examples.Count);
             var trainer = new LinearModelTrainer();
             trainer.FitSurprise(data.Ordinary);
@@ -70,8 +70,8 @@ internal static class TrainCommand
                 for (var pass = 0; pass < count; pass++)
                 {
                     random.Shuffle(order);
-                    // The step shrinks to a tenth, so that the last passes settle.
-                    var rate = start * MathF.Pow(0.1f, pass / (float)Math.Max(1, count - 1));
+                    // The step shrinks to a thirtieth, so that the last passes settle.
+                    var rate = start * MathF.Pow(1 / 30f, pass / (float)Math.Max(1, count - 1));
                     var before = (done + pass) * (double)order.Length;
                     var loss = fit(order, rate, n => fitting.Value(before + n));
                     console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name}, pass {pass + 1}: loss {loss:F4}"));
