@@ -76,6 +76,7 @@ public sealed class GatewayMetrics : IDisposable
     private readonly Counter<long> _checkFailed;
     private readonly Counter<long> _rejected;
     private readonly Counter<long> _cacheHits;
+    private readonly Counter<long> _vectors;
     private readonly Counter<long> _reloads;
     private readonly Histogram<long> _held;
     private readonly Histogram<double> _inspection;
@@ -97,6 +98,7 @@ public sealed class GatewayMetrics : IDisposable
         _checkFailed = _meter.CreateCounter<long>("tracefed.check.not_evaluated", "{stage}", "Stages of requests that one of the operator's own checks did not judge completely.");
         _rejected = _meter.CreateCounter<long>("tracefed.rejected", "{request}", "Requests refused before any check: keys, limits, malformed bodies, unknown routes.");
         _cacheHits = _meter.CreateCounter<long>("tracefed.cache.hits", "{request}", "Answers served from the cache.");
+        _vectors = _meter.CreateCounter<long>("tracefed.embeddings", "{vector}", "Vectors that a mask was applied to.");
         _reloads = _meter.CreateCounter<long>("tracefed.reloads", "{reload}", "Reloads of the settings.");
         _held = _meter.CreateHistogram("tracefed.stream.held", "By", "Most bytes of a streamed answer held back at one time.", advice: new InstrumentAdvice<long> { HistogramBucketBoundaries = [.. Bytes.Select(b => (long)b)] });
         _inspection = _meter.CreateHistogram("tracefed.inspection.duration", "s", "Time in the checks of one stage of one exchange.", advice: new InstrumentAdvice<double> { HistogramBucketBoundaries = Microseconds });
@@ -187,6 +189,15 @@ public sealed class GatewayMetrics : IDisposable
     /// <summary>One of the operator's own checks did not judge all of a stage.</summary>
     public void CheckFailed(string check, string reason, string stage) => _checkFailed.Add(1,
         new KeyValuePair<string, object?>("tracefed.check", check), new KeyValuePair<string, object?>("tracefed.reason", reason), new KeyValuePair<string, object?>("tracefed.stage", stage));
+
+    /// <summary>Masks were applied to the vectors of an answer.</summary>
+    public void EmbeddingsMasked(long changed, long kept)
+    {
+        if (changed > 0)
+            _vectors.Add(changed, new KeyValuePair<string, object?>("tracefed.outcome", "changed"));
+        if (kept > 0)
+            _vectors.Add(kept, new KeyValuePair<string, object?>("tracefed.outcome", "inside"));
+    }
 
     public void CacheHit() => _cacheHits.Add(1);
 

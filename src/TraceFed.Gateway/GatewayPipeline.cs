@@ -10,6 +10,7 @@ using Microsoft.Extensions.ObjectPool;
 using TraceFed.Gateway.Caching;
 using TraceFed.Gateway.Configuration;
 using TraceFed.Gateway.Dialects;
+using TraceFed.Gateway.Embeddings;
 using TraceFed.Gateway.Federation;
 using TraceFed.Gateway.Forwarding;
 using TraceFed.Gateway.Inspection;
@@ -34,7 +35,7 @@ namespace TraceFed.Gateway;
 ///             (6) output cache     deterministic requests only, per tenant and policy version
 ///             (7) route            model → upstream and its credentials; affinity; balancing; health; retry if nothing was sent
 ///             (8) forward          YARP
-///  client ◄── (9) output checks    the answer is judged before the client sees it, streamed or not
+///  client ◄── (9) output checks    the answer is judged before the client sees it, streamed or not; vectors are masked
 ///            (10) indicators       metrics, counts for the federation and one log line, without content
 /// </code>
 /// Steps 1 to 5 and 10 are <see cref="GuardAsync"/>; 6 to 9 are the lines of <see cref="MapGateway"/>, in order.
@@ -120,6 +121,16 @@ internal sealed partial class GatewayPipeline(
                 Log.PromptRefused(logger, exchange.DecisionId, verdict.RuleId, endpoint, exchange.Snapshot.Policy.Version);
                 await Answer.RefusalAsync(context, route.Dialect, verdict, exchange.DecisionId, exchange.Snapshot.Policy.Version);
                 return;
+            }
+
+            if (endpoint == Endpoint.Embeddings && !exchange.Snapshot.Policy.EmbeddingMasks.IsEmpty)
+            {
+                exchange.Embeddings.Select(exchange);
+                if (exchange.Embeddings.Any && EmbeddingAnswer.AsksForOtherByteOrder(exchange.Body.Span))
+                {
+                    await RejectAsync(context, route.Dialect, StatusCodes.Status400BadRequest, "unsupported_endianness", "Vectors of this model are masked; ask for them in little-endian order.", "endianness");
+                    return;
+                }
             }
 
             // (6) to (9)
@@ -234,6 +245,12 @@ internal sealed partial class GatewayPipeline(
     /// <summary>(9) around (8): the answer goes through the output checks on its way to the client.</summary>
     private static async Task InspectAnswerAsync(HttpContext context, RequestDelegate forward)
     {
+        if (context.Features.Get<GuardedExchange>() is { Embeddings.Any: true } masked)
+        {
+            await MaskEmbeddingsAsync(context, forward, masked);
+            return;
+        }
+
         if (context.Features.Get<GuardedExchange>() is not { NeedsOutputInspection: true } exchange)
         {
             await forward(context);
@@ -258,6 +275,25 @@ internal sealed partial class GatewayPipeline(
         }
     }
 
+    /// <summary>(9) for embeddings, where the policy has masks for the model.</summary>
+    private static async Task MaskEmbeddingsAsync(HttpContext context, RequestDelegate forward, GuardedExchange exchange)
+    {
+        var embeddings = exchange.Embeddings;
+        embeddings.Attach(context, exchange);
+        try
+        {
+            await forward(context);
+            if (context.Features.Get<IForwarderErrorFeature>() is null)
+                await embeddings.FinishAsync(context.RequestAborted);
+            if (embeddings.Fault != EmbeddingFault.None)
+                context.Features.Get<CacheCandidate>()?.Forbid();
+        }
+        finally
+        {
+            embeddings.Detach();
+        }
+    }
+
     /// <summary>What YARP leaves as a bare status becomes an error in the dialect's shape. An answer that has begun is left as it is.</summary>
     private static Task AnswerFailureAsync(HttpContext context, GuardedExchange exchange, Dialect dialect)
     {
@@ -265,6 +301,15 @@ internal sealed partial class GatewayPipeline(
             return Task.CompletedTask;
         if (exchange.Response.WasRefused)
             return Answer.ErrorAsync(context, dialect, StatusCodes.Status502BadGateway, "uninspectable_answer", "The upstream's answer has a type or encoding that the output checks cannot read, so it was withheld.");
+        switch (exchange.Embeddings.Fault)
+        {
+            case EmbeddingFault.Unreadable:
+                return Answer.ErrorAsync(context, dialect, StatusCodes.Status502BadGateway, "unreadable_embeddings", "The upstream's vectors have a form that this gateway's masks cannot be applied to, so they were withheld.");
+            case EmbeddingFault.NoMaskForLength:
+                return Answer.ErrorAsync(context, dialect, StatusCodes.Status502BadGateway, "no_mask_for_dimensions", "Vectors of this model are masked, and no mask is made for vectors of this length, so they were withheld. Ask for another number of dimensions.", "dimensions");
+            case EmbeddingFault.TooLarge:
+                return Answer.ErrorAsync(context, dialect, StatusCodes.Status502BadGateway, "embeddings_too_large", "The upstream's answer is larger than the limit set by the operator (safety.embeddings.maxAnswerBytes). Ask for fewer vectors at once.");
+        }
         return context.Features.Get<IForwarderErrorFeature>()?.Error switch
         {
             null or ForwarderError.None => Task.CompletedTask,
@@ -293,8 +338,8 @@ internal sealed partial class GatewayPipeline(
                 Duration = ended - exchange.Started,
                 TimeToFirstToken = exchange.FirstByte == 0 ? 0 : exchange.FirstByte - exchange.Started,
                 InputInspection = exchange.InspectionTicks,
-                OutputInspection = response.InspectionTicks,
-                Overhead = exchange.ForwardedAt == 0 ? 0 : exchange.ForwardedAt - exchange.Started + response.InspectionTicks,
+                OutputInspection = response.InspectionTicks + exchange.Embeddings.InspectionTicks,
+                Overhead = exchange.ForwardedAt == 0 ? 0 : exchange.ForwardedAt - exchange.Started + response.InspectionTicks + exchange.Embeddings.InspectionTicks,
                 HeldBytes = response.MostHeldBytes,
                 InputTokens = response.InputTokens,
                 OutputTokens = response.OutputTokens,
@@ -305,6 +350,7 @@ internal sealed partial class GatewayPipeline(
                 Output = response.Verdict,
             };
             metrics.Ended(figures);
+            metrics.EmbeddingsMasked(exchange.Embeddings.Changed, exchange.Embeddings.Kept);
             indicators?.Count(figures, context.Request.Headers, exchange.Identity, exchange.Body.Span);
             NoteNotEvaluated(exchange, exchange.NotEvaluated, "input");
             NoteNotEvaluated(exchange, response.NotEvaluated, "output");

@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using TraceFed.Safety.Classifiers;
+using TraceFed.Safety.Embeddings;
 using TraceFed.Safety.External;
 using TraceFed.Safety.Factual;
 using TraceFed.Safety.Recognition;
@@ -15,10 +16,11 @@ public sealed class PolicySnapshot
 {
     internal const int Toxicity = 0, Adversarial = 1, Pii = 2, SecretsCheck = 3, FactualCheck = 4, FirstList = 5;
 
-    private PolicySnapshot(string version, CompiledCheck[] checks, PatternSet[] patterns, TermMatcher? terms, ExternalChecks? external, PiiOptions pii, FactualPolicy factual)
+    private PolicySnapshot(string version, CompiledCheck[] checks, PatternSet[] patterns, TermMatcher? terms, ExternalChecks? external, PiiOptions pii, FactualPolicy factual, EmbeddingMask[] embeddings)
     {
         Version = version;
         Factual = factual;
+        EmbeddingMasks = [.. embeddings];
         External = external;
         Pseudonymises = pii.Reversible && pii.Input.Action == CheckAction.Redact;
         FindsIpAddresses = pii.IpAddresses;
@@ -77,7 +79,8 @@ public sealed class PolicySnapshot
 
         var terms = TermMatcher.Compile([.. options.Terms.Select(t => t.Terms)]);
         var factual = new FactualPolicy(options.Factual.NotFound, options.Factual.MaxContextBytes, options.Factual.Facts is { } facts && options.Factual.Output.Action != CheckAction.Off ? FactSets.Open(facts) : null);
-        return new PolicySnapshot(VersionOf(options), [.. checks], [.. patterns], terms, ExternalChecks.Create(options.External, surroundings ?? ExternalSurroundings.None), options.Pii, factual);
+        var embeddings = options.Embeddings.Masks.Select(EmbeddingMask.Load).ToArray();
+        return new PolicySnapshot(VersionOf(options, embeddings), [.. checks], [.. patterns], terms, ExternalChecks.Create(options.External, surroundings ?? ExternalSurroundings.None), options.Pii, factual, embeddings);
     }
 
     /// <summary>What in the options cannot be compiled, one line each, naming the key; empty when all is well. Never quotes a term.</summary>
@@ -121,6 +124,7 @@ public sealed class PolicySnapshot
             }
         }
 
+        EmbeddingMask.AddProblems(options.Embeddings, problems);
         problems.AddRange(ExternalChecks.Problems(options.External, ids));
         if (problems.Count == 0)
         {
@@ -168,6 +172,9 @@ public sealed class PolicySnapshot
     /// <summary>Redacted personal data gets placeholders that the answer's text is restored from.</summary>
     public bool Pseudonymises { get; }
 
+    /// <summary>What is taken out of embeddings, in the order of the settings; none when embeddings are left alone.</summary>
+    public ImmutableArray<EmbeddingMask> EmbeddingMasks { get; }
+
     internal bool FindsIpAddresses { get; }
     internal CompiledCheck[] CompiledChecks { get; }
     internal PatternSet[] Patterns { get; }
@@ -198,7 +205,7 @@ public sealed class PolicySnapshot
     // A user's pattern sees folded text, whose case is kept.
     private static Regex CompilePattern(string pattern) => new(pattern, RegexOptions.NonBacktracking | RegexOptions.CultureInvariant);
 
-    private static string VersionOf(SafetyOptions options)
+    private static string VersionOf(SafetyOptions options, EmbeddingMask[] embeddings)
     {
         using var buffer = new MemoryStream();
         using (var json = new Utf8JsonWriter(buffer))
@@ -223,6 +230,8 @@ public sealed class PolicySnapshot
 
             if (options.External.All.Any())
                 JsonSerializer.Serialize(json, options.External);
+            foreach (var mask in embeddings)
+                json.WriteStringValue(mask.Fingerprint);
             json.WriteEndArray();
 
             void Check(string id, CheckOptions check)

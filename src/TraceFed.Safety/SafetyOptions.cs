@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using TraceFed.Safety.Embeddings;
 using TraceFed.Safety.External;
 
 namespace TraceFed.Safety;
@@ -94,4 +95,7 @@ public sealed class SafetyOptions
 
     /// <summary>Services and models of the operator's own.</summary>
     public ExternalOptions External { get; set; } = new();
+
+    /// <summary>What is taken out of embeddings before a client gets them.</summary>
+    public EmbeddingOptions Embeddings { get; set; } = new();
 }

@@ -72,6 +72,8 @@ public static class Coverage
             ("release", string.Join(", ", options.Routes.Where(r => r.Value.Release is not null).Select(r => $"{EndpointPaths.Of(r.Key)} {Camel(r.Value.Release!.Value)}").Prepend(Camel(options.Release)))),
             ("cache", options.Cache.Enabled ? $"deterministic answers for {options.Cache.TtlSeconds} s, {(options.Cache.Redis is null ? $"up to {options.Cache.SizeMiB} MiB in memory" : "in Redis")}" : "off"),
             ("passthrough", options.Passthrough.Count == 0 ? "none: any other path is 404" : string.Join(", ", options.Passthrough) + " (unguarded)"),
+            ("embeddings", snapshot.Policy.EmbeddingMasks.IsEmpty ? "forwarded as they are" : string.Join(", ", snapshot.Policy.EmbeddingMasks.Select(
+                m => $"mask {m.Id} ({m.Directions} of {m.Dimensions} dimensions) on {(m.Models.Count == 0 ? "every model" : string.Join(' ', m.Models))}"))),
             ("images, audio, files", "forwarded, not evaluated"),
         };
         foreach (var upstream in snapshot.Upstreams.Values)

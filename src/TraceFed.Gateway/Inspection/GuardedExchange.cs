@@ -4,6 +4,7 @@ using System.IO.Pipelines;
 using Microsoft.AspNetCore.Http;
 using TraceFed.Gateway.Configuration;
 using TraceFed.Gateway.Dialects;
+using TraceFed.Gateway.Embeddings;
 using TraceFed.Gateway.Keys;
 using TraceFed.Safety;
 using TraceFed.Safety.External;
@@ -28,6 +29,8 @@ internal sealed class GuardedExchange(TimeProvider time)
     /// <summary>What the placeholders of this request stand for, where the policy replaces personal data for the model only.</summary>
     public Pseudonyms Pseudonyms { get; } = new();
     public InspectedResponseBody Response { get; } = new();
+    /// <summary>What the policy does to the vectors of this request's answer.</summary>
+    public MaskedEmbeddings Embeddings { get; } = new();
     public KeyIdentity Identity { get; set; } = null!;
     /// <summary>Where this request goes; null when no upstream serves its model, or it names none.</summary>
     public UpstreamTarget? Upstream { get; set; }
@@ -70,6 +73,7 @@ internal sealed class GuardedExchange(TimeProvider time)
         NotEvaluated = [];
         IsParsed = false;
         Response.Forget();
+        Embeddings.Forget();
         Seed = unchecked((ulong)Random.Shared.NextInt64());
     }
 

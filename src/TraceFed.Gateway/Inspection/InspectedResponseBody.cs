@@ -212,8 +212,7 @@ internal sealed class InspectedResponseBody : Stream, IHttpResponseBodyFeature
         }
 
         var framing = FramingOf(response.ContentType);
-        var encoded = response.Headers.ContentEncoding is { Count: > 0 } encoding && !string.Equals(encoding, "identity", StringComparison.OrdinalIgnoreCase);
-        if (framing is null || encoded)
+        if (framing is null || IsEncoded(response))
         {
             _mode = _exchange.Snapshot.Policy.Acts(Safety.Stage.Output) ? Mode.Refused : Mode.PassThrough;
             return;
@@ -260,6 +259,12 @@ internal sealed class InspectedResponseBody : Stream, IHttpResponseBodyFeature
             _gate.Release();
         }
     }
+
+    /// <summary>An answer that can be read at once: JSON, not compressed.</summary>
+    public static bool IsPlainJson(HttpResponse response) => FramingOf(response.ContentType) == ResponseFraming.Json && !IsEncoded(response);
+
+    private static bool IsEncoded(HttpResponse response) =>
+        response.Headers.ContentEncoding is { Count: > 0 } encoding && !string.Equals(encoding, "identity", StringComparison.OrdinalIgnoreCase);
 
     private static ResponseFraming? FramingOf(string? contentType)
     {
