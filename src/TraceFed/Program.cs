@@ -11,6 +11,7 @@ var root = new RootCommand("TraceFed: federated safety for large language models
     SimulateCommand.Create(),
     FactsCommand.Create(),
     TrainCommand.Create(),
+    ModelCommand.Create(),
     EvalCommand.Create(),
 };
 Examples.AddTo(root);
