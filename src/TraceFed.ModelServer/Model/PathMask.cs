@@ -58,7 +58,7 @@ public sealed class PathMaskTable
     public PathMaskTable(ModelConfig config, IReadOnlyList<PathMask> masks)
     {
         Config = config;
-        Count = masks.Count + 1;
+        Given = [.. masks];
         foreach (var edit in masks.SelectMany(mask => mask.Edits))
         {
             Check(config, edit);
@@ -80,7 +80,10 @@ public sealed class PathMaskTable
     public static PathMaskTable None(ModelConfig config) => new(config, []);
 
     /// <summary>With mask 0.</summary>
-    public int Count { get; }
+    public int Count => Given.Count + 1;
+
+    /// <summary>What the table was made of; mask m is the m − 1st.</summary>
+    internal IReadOnlyList<PathMask> Given { get; }
 
     internal ModelConfig Config { get; }
 
