@@ -24,7 +24,7 @@ public static class GatewayTelemetry
         var telemetry = services.AddOpenTelemetry().ConfigureResource(resource => resource.AddService("tracefed-gateway", serviceVersion: typeof(GatewayTelemetry).Assembly.GetName().Version?.ToString(3)));
         telemetry.WithMetrics(metrics =>
         {
-            metrics.AddMeter(GatewayMetrics.Name, "System.Runtime");
+            metrics.AddMeter(GatewayMetrics.Name, "TraceFed.ModelServer", "System.Runtime"); // the embedded model runs in this process
             if (options.Prometheus)
                 metrics.AddPrometheusExporter(page => page.ScrapeResponseCacheDurationMilliseconds = 300);
             if (options.Otlp is { } collector)

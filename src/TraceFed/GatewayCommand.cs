@@ -27,11 +27,12 @@ internal static class GatewayCommand
         });
         var dryRun = new Option<bool>("--dry-run") { Description = "Check the settings, print what would be guarded, and end." };
         var noColor = new Option<bool>("--no-color") { Description = "Plain text at start-up; also by the environment variable NO_COLOR." };
-        var command = new Command("gateway", "Run the guarded proxy in front of an LLM server. Settings: appsettings.json, then --config, then TRACEFED__* variables, then flags.")
+        var command = new Command("gateway", "Run the guarded proxy in front of an LLM server, or of the small embedded model when no upstream is set. Settings: appsettings.json, then --config, then TRACEFED__* variables, then flags.")
         {
             upstream, listen, config, release, set, dryRun, noColor,
         };
         Examples.Of(command,
+            "tracefed gateway",
             "tracefed gateway --upstream http://127.0.0.1:11434",
             "tracefed gateway --config gateway.yaml --listen http://127.0.0.1:9000",
             "tracefed gateway --config gateway.yaml --dry-run",
@@ -44,11 +45,15 @@ internal static class GatewayCommand
             Add(flags, "upstream", parsed.GetValue(upstream));
             Add(flags, "listen", parsed.GetValue(listen));
             Add(flags, "release", parsed.GetValue(release));
+            var error = parsed.InvocationConfiguration.Error;
+            // An empty list of upstreams in valid settings: the embedded model answers.
+            await using var embedded = GatewayConfiguration.ForProcess(parsed.GetValue(config), flags).Load(needsUpstream: false).Options is { Upstreams.Count: 0 }
+                ? await EmbeddedModel.StartAsync(flags, error, cancellation) : null;
             var snapshots = GatewaySnapshots.Load(GatewayConfiguration.ForProcess(parsed.GetValue(config), flags), out var errors);
             if (snapshots is null)
-                return Settings.Print(errors, parsed.InvocationConfiguration.Error);
+                return Settings.Print(errors, error);
             CoverageTable.Print(snapshots.Current, parsed.InvocationConfiguration.Output, plain: parsed.GetValue(noColor));
-            return parsed.GetValue(dryRun) ? 0 : await RunAsync(snapshots, parsed.InvocationConfiguration.Error, cancellation);
+            return parsed.GetValue(dryRun) ? 0 : await RunAsync(snapshots, error, cancellation);
         });
         return command;
     }

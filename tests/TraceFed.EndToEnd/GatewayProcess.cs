@@ -87,6 +87,12 @@ internal sealed partial class GatewayProcess : IAsyncDisposable
         return (response.StatusCode, await response.Content.ReadAsByteArrayAsync(TestContext.Current.CancellationToken));
     }
 
+    public async Task<(HttpStatusCode Status, string Body)> GetAsync(string path)
+    {
+        using var response = await Client.GetAsync(path, TestContext.Current.CancellationToken);
+        return (response.StatusCode, await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken));
+    }
+
     /// <summary>Posts a JSON body; the answer's body is still to be read.</summary>
     public Task<HttpResponseMessage> OpenAsync(string path, byte[] body, string? key = null)
     {

@@ -29,6 +29,7 @@ public sealed class Decoder : IDisposable
             RotaryCosines = new float[Config.MaxPositions * (Config.HeadSize / 2)];
             RotarySines = new float[RotaryCosines.Length];
             FillRotations();
+            using var scope = NewDisposeScope();
             long[] shape = [Config.MaxPositions, Config.HeadSize / 2];
             _cosines = tensor(RotaryCosines, shape).to(Type).to(Device).DetachFromDisposeScope();
             _sines = tensor(RotarySines, shape).to(Type).to(Device).DetachFromDisposeScope();
