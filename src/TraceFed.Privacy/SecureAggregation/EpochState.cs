@@ -30,6 +30,18 @@ public sealed class EpochState(EpochParameters parameters, IReadOnlyDictionary<s
         _ => new(Refusal.Unexpected),
     };
 
+    /// <summary>Takes a decision of before a crash: the accepted messages, the list and the activations of this epoch, in the order they were stored.</summary>
+    /// <exception cref="ArgumentException">It is not of this epoch, or comes out of order.</exception>
+    public void Replay(ReadOnlySpan<byte> record)
+    {
+        if (Listing.TryDecode(record) is { } listing && _listing is null && Roster.CheckListing(listing, enrolled) == Refusal.None)
+            (_listing, _listHash) = (listing, listing.Hash());
+        else if (Activation.TryDecode(record) is { } activation && activation.Root.AsSpan().SequenceEqual(Roster?.Root))
+            _activations[activation.Hash()] = (activation, []);
+        else if (Handle(record).Refusal is var refusal and not Refusal.None)
+            throw new ArgumentException($"The record is not one that this epoch wrote: {refusal}.", nameof(record));
+    }
+
     /// <summary>Fixes the members. From here on the graph is decided, though nobody knows it yet.</summary>
     /// <param name="complete">The parameters for so many agents and holders, where they depend on the number.</param>
     public Reply CloseListing(Func<int, int, EpochParameters>? complete = null)
@@ -46,6 +58,15 @@ public sealed class EpochState(EpochParameters parameters, IReadOnlyDictionary<s
         var message = listing.Encode();
         return new(Refusal.None, message, message);
     }
+
+    /// <summary>Members heard so far.</summary>
+    public int Advertised => _adverts.Count;
+
+    /// <summary>The members are fixed.</summary>
+    public bool IsListed => _listing is not null;
+
+    /// <summary>Windows from 0 on that an activation was proposed for.</summary>
+    public int ActivatedWindows => _activations.Count == 0 ? 0 : _activations.Values.Max(a => a.Activation.First + a.Activation.Count);
 
     /// <summary>Members whose nonce is missing. Where one stays away the epoch is given up and advertised anew without it:
     /// a roster that left it out could be chosen after the nonces were seen.</summary>
@@ -103,6 +124,18 @@ public sealed class EpochState(EpochParameters parameters, IReadOnlyDictionary<s
                 return new WindowState(Roster, this, window, activation.Active);
         }
         return null;
+    }
+
+    /// <summary>A window as <see cref="WindowState.Export"/> left it; null where it is not one of a confirmed activation.</summary>
+    public WindowState? RestoreWindow(int window, ReadOnlySpan<byte> export) => StartWindow(window) is { } state && state.Load(export) ? state : null;
+
+    /// <summary>Agents whose bundles cover all of some windows.</summary>
+    public int Covering(int first, int count)
+    {
+        var covering = 0;
+        for (var i = 0; i < _bundles.Length; i++)
+            covering += Enumerable.Range(first, count).All(w => BundleOf(i, w) is not null) ? 1 : 0;
+        return covering;
     }
 
     private Reply Add(Advertise advertise)

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using TraceFed.Kernels;
+using TraceFed.Protocol;
 using TraceFed.Protocol.SecureAggregation;
 
 namespace TraceFed.Privacy.SecureAggregation;
@@ -56,6 +57,11 @@ public sealed class WindowState
 
     /// <summary>Agents heard.</summary>
     public int Heard => _digests.Count;
+
+    internal Roster Roster => _roster;
+
+    /// <summary>Agents that may be heard.</summary>
+    public int Expected => Bits.Count(_active);
 
     /// <summary>Answers every message. Masked inputs may also be checked elsewhere, on many threads, and given to <see cref="Receive"/>.</summary>
     public Reply Handle(ReadOnlySpan<byte> message)
@@ -226,6 +232,59 @@ public sealed class WindowState
         Array.Clear(_sum);
         _shares.Clear();
     }
+
+    /// <summary>What another process needs to go on from here, or to burn it: phase, sum of masked vectors, hashes, proposal, signatures.</summary>
+    /// <remarks>Not the shares: holders give the same ones again. Nothing in it tells an agent's vector.</remarks>
+    public byte[] Export()
+    {
+        var to = new CanonicalWriter(4 * _sum.Length + 40 * _digests.Count + 256).U8((byte)Phase).U32((uint)_digests.Count);
+        foreach (var (agent, digest) in _digests)
+            to.U32((uint)agent).Fixed(digest);
+        foreach (var word in _sum)
+            to.U32(word);
+        to.Bytes(_proposal?.Encode() ?? []).U32((uint)_signatures.Count);
+        foreach (var signature in _signatures.Values)
+            to.Bytes(signature.Encode());
+        return to.ToArray();
+    }
+
+    internal bool Load(ReadOnlySpan<byte> export)
+    {
+        var from = new CanonicalReader(export);
+        var (phase, heard) = ((WindowPhase)from.U8(), from.U32());
+        if (from.Failed || !Enum.IsDefined(phase) || heard > _roster.AgentCount)
+            return false;
+        for (var i = 0; i < heard; i++)
+        {
+            var agent = from.U32();
+            if (from.Failed || agent >= _roster.AgentCount || !_digests.TryAdd((int)agent, from.Fixed(32)))
+                return false;
+        }
+        for (var i = 0; i < _sum.Length; i++)
+            _sum[i] = from.U32();
+        var proposal = from.Bytes(EpochParameters.MaxAgents).ToArray();
+        var signed = from.U32();
+        if (from.Failed || signed > _roster.HolderCount)
+            return false;
+        for (var i = 0; i < signed; i++)
+        {
+            if (HolderSignature.TryDecode(from.Bytes(256)) is not { } signature || !_signatures.TryAdd(signature.Holder, signature))
+                return false;
+        }
+        if (!from.Done)
+            return false;
+        if (proposal.Length > 0)
+        {
+            if (Proposal.TryDecode(proposal) is not { } decoded)
+                return false;
+            (_proposal, _statement) = (decoded, decoded.Hash());
+        }
+        Phase = phase;
+        return true;
+    }
+
+    /// <summary>Whether a holder's shares are still wanted.</summary>
+    public bool Wants(int holder) => Phase == WindowPhase.Opening && !_shares.ContainsKey(holder);
 
     /// <summary>The proof that an agent's message is under the root that the holders signed.</summary>
     public byte[][]? ProofFor(int agent) =>

@@ -1,0 +1,116 @@
+using System.Buffers.Binary;
+using NSec.Cryptography;
+using TraceFed.Privacy.Indicators;
+using TraceFed.Privacy.SecureAggregation;
+using TraceFed.Protocol.SecureAggregation;
+
+namespace TraceFed.Aggregator;
+
+/// <summary>What the settings name, loaded: who is enrolled, what is counted, whom announcements come from.</summary>
+public sealed class RegionSetup
+{
+    private const int MaxFileBytes = 16 * 1024 * 1024;
+    private const double LeastGraph = 0.1;
+
+    private RegionSetup(AggregatorOptions options, IReadOnlyDictionary<string, PublicKey> enrolled, PublicKey policyKey, IndicatorSchema schema) =>
+        (Options, Enrolled, PolicyKey, Schema) = (options, enrolled, policyKey, schema);
+
+    public AggregatorOptions Options { get; }
+
+    /// <summary>Identities of the region's members.</summary>
+    public IReadOnlyDictionary<string, PublicKey> Enrolled { get; }
+
+    public PublicKey PolicyKey { get; }
+
+    public IndicatorSchema Schema { get; }
+
+    /// <summary>Reads the files that the settings name.</summary>
+    /// <exception cref="ArgumentException">Something is missing or wrong; the message begins with the setting.</exception>
+    public static RegionSetup Load(AggregatorOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        if (options.Enrolled is null)
+            throw new ArgumentException("enrolled: the file of the region's members is required.");
+        if (options.PolicyKey is null || Key(options.PolicyKey) is not { } policyKey)
+            throw new ArgumentException("policyKey: the policy server's Ed25519 key, 32 bytes in base64, is required.");
+        var schema = IndicatorSchema.Default();
+        if (options.Indicators is not null)
+        {
+            try
+            {
+                schema = IndicatorSchema.Parse(Read("indicators", options.Indicators));
+            }
+            catch (ArgumentException e) when (!e.Message.StartsWith("indicators:", StringComparison.Ordinal))
+            {
+                throw new ArgumentException($"indicators: {e.Message}", e);
+            }
+        }
+        return new(options, Members(options.Enrolled), policyKey, schema);
+    }
+
+    /// <summary>The parameters of an epoch before its members are counted.</summary>
+    public EpochParameters Parameters(ulong epoch) => Parameters(epoch, 3, 0);
+
+    /// <summary>The parameters for so many agents and members of a committee; unsound ones where there is no way to hold their shares.</summary>
+    public EpochParameters Parameters(ulong epoch, int agents, int committee)
+    {
+        var mode = committee > 0 ? HolderMode.Committee : agents <= 31 ? HolderMode.Everyone : HolderMode.Neighbours;
+        var (degree, threshold) = (Math.Max(2, agents - 1), (agents * 2 / 3) + 1);
+        if (mode == HolderMode.Committee)
+            (degree, threshold) = (MaskGraph.Degree(agents, Math.Min(0.9, Math.Max(LeastGraph, Options.Corrupt + Options.Dropout))), (committee * 2 / 3) + 1);
+        else if (mode == HolderMode.Neighbours && MaskGraph.DegreeAndThreshold(agents, Options.Corrupt, Options.Dropout, maliciousAggregator: true) is { } found)
+            (degree, threshold) = found;
+        return new()
+        {
+            Region = (uint)Options.RegionNumber,
+            Schema = BinaryPrimitives.ReadUInt32LittleEndian(Schema.Hash.AsSpan()),
+            Epoch = epoch,
+            Dims = Schema.Coordinates,
+            Mode = mode,
+            Degree = degree,
+            Threshold = threshold,
+            Quorum = threshold,
+            MinSurvivors = Options.MinimumCrowd,
+            Windows = Options.EpochWindows,
+        };
+    }
+
+    private static Dictionary<string, PublicKey> Members(string path)
+    {
+        var members = new Dictionary<string, PublicKey>(StringComparer.Ordinal);
+        var number = 0;
+        foreach (var line in System.Text.Encoding.UTF8.GetString(Read("enrolled", path)).Split('\n'))
+        {
+            number++;
+            var text = line.Trim();
+            if (text.Length == 0 || text[0] == '#')
+                continue;
+            var parts = text.Split(' ', 2, StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+            if (parts.Length != 2 || parts[0].Length > Advertise.MaxIdBytes || Key(parts[1]) is not { } key)
+                throw new ArgumentException($"enrolled: line {number} is not a name and an Ed25519 key in base64.");
+            if (!members.TryAdd(parts[0], key))
+                throw new ArgumentException($"enrolled: line {number} names '{parts[0]}' again.");
+        }
+        return members.Count is >= 3 and <= EpochParameters.MaxAgents + 255 ? members
+            : throw new ArgumentException($"enrolled: 3 to {EpochParameters.MaxAgents + 255} members are expected, not {members.Count}.");
+    }
+
+    private static PublicKey? Key(string base64)
+    {
+        Span<byte> bytes = stackalloc byte[64];
+        return Convert.TryFromBase64String(base64, bytes, out var length) && length == 32
+            && PublicKey.TryImport(SignatureAlgorithm.Ed25519, bytes[..32], KeyBlobFormat.RawPublicKey, out var key) ? key : null;
+    }
+
+    private static byte[] Read(string setting, string path)
+    {
+        try
+        {
+            return new FileInfo(path).Length > MaxFileBytes ? throw new ArgumentException($"{setting}: '{path}' is larger than {MaxFileBytes} bytes.") : File.ReadAllBytes(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ArgumentException($"{setting}: '{path}' cannot be read.", e);
+        }
+    }
+}

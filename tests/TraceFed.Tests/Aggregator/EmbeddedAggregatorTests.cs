@@ -1,0 +1,159 @@
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.DependencyInjection;
+using TraceFed.Aggregator;
+using TraceFed.Aggregator.Grains;
+using TraceFed.Aggregator.Regions;
+using TraceFed.Aggregator.Storage;
+using TraceFed.Privacy.SecureAggregation;
+using TraceFed.Protocol.SecureAggregation;
+using Xunit;
+
+namespace TraceFed.Tests.Aggregator;
+
+/// <summary>The role as it runs by default: one silo, SQLite, real files.</summary>
+public sealed class EmbeddedAggregatorTests : IDisposable
+{
+    private readonly TestMembers _members = new(5, Path.Combine(Path.GetTempPath(), $"tracefed-{Guid.NewGuid():N}"));
+
+    private string Database => Path.Combine(_members.Folder, "aggregator.db");
+
+    private async Task<WebApplication> StartAsync()
+    {
+        var app = AggregatorHost.Build(_members.Options(Database));
+        await app.MigrateAsync(TestContext.Current.CancellationToken);
+        await app.StartAsync(TestContext.Current.CancellationToken);
+        return app;
+    }
+
+    [Fact]
+    public async Task A_window_goes_from_announcement_to_release_and_the_sum_is_the_survivors()
+    {
+        await using var app = await StartAsync();
+        var grains = app.Services.GetRequiredService<IGrainFactory>();
+        await _members.JoinAsync(grains);
+        var window = await _members.AnnounceAsync(grains, 0);
+        // The last agent says nothing: the clock ends the collecting for it in real life, here a burnt window would show.
+        var sends = Enumerable.Range(0, 5).Select(i => window.Send(_members.Vector(i, 0))).ToArray();
+        Assert.All(await Task.WhenAll(sends), answer => Assert.Equal(AnswerKind.Ok, answer.Kind));
+        await OpenAsync(window, [0, 1, 2, 3, 4]);
+        var result = WindowResult.TryDecode((await window.Result()).Message!, 3)!;
+        Assert.Equal(TestMembers.Sum([0, 1, 2, 3, 4]), result.Sum);
+
+        await grains.GetGrain<IRegionGrain>(1).Tick();
+        var release = RegionRelease.FromBytes(Assert.Single(await grains.GetGrain<IRegionGrain>(1).Releases(0)))!;
+        Assert.Equal((5, false, "local"), (release.Survivors, release.Withheld, release.Region));
+        Assert.Equal([10L, 5L, 10L], release.Values);
+        Assert.Equal(10 / 25.0, release.ProportionFlagged!.Value, 10);
+
+        using var http = new HttpClient { BaseAddress = new Uri(app.Urls.First()) };
+        Assert.Equal("ready\n", await http.GetStringAsync("/readyz", TestContext.Current.CancellationToken));
+        Assert.Contains("tracefed_aggregator_releases", await http.GetStringAsync("/metrics", TestContext.Current.CancellationToken), StringComparison.Ordinal);
+        var served = JsonDocument.Parse(await http.GetStringAsync("/v1/releases?after=0", TestContext.Current.CancellationToken)).RootElement;
+        Assert.Equal(1, served.GetArrayLength());
+    }
+
+    [Fact]
+    public async Task A_restarted_silo_goes_on_with_the_window_where_its_row_is()
+    {
+        IWindowGrain window;
+        byte[] proposal;
+        await using (var first = await StartAsync())
+        {
+            var grains = first.Services.GetRequiredService<IGrainFactory>();
+            await _members.JoinAsync(grains);
+            window = await _members.AnnounceAsync(grains, 0);
+            for (var i = 0; i < 5; i++)
+                Assert.Equal(AnswerKind.Ok, (await window.Send(_members.Vector(i, 0))).Kind);
+            proposal = (await window.Proposal()).Message!;
+            Assert.Equal(AnswerKind.Ok, (await window.Send(_members.Holders[0].Handle(proposal).Message!)).Kind);
+            await first.StopAsync(TestContext.Current.CancellationToken);
+        }
+        await using var second = await StartAsync();
+        window = second.Services.GetRequiredService<IGrainFactory>().GetGrain<IWindowGrain>(GrainKeys.Window(1, _members.Epoch, 0));
+        Assert.Equal(proposal, (await window.Proposal()).Message);
+        await OpenAsync(window, [0, 1, 2, 3, 4]);
+        Assert.Equal(TestMembers.Sum([0, 1, 2, 3, 4]), WindowResult.TryDecode((await window.Result()).Message!, 3)!.Sum);
+    }
+
+    [Fact]
+    public async Task A_silo_whose_row_was_taken_says_again_and_what_it_decided_never_leaves()
+    {
+        await using var app = await StartAsync();
+        var grains = app.Services.GetRequiredService<IGrainFactory>();
+        await _members.JoinAsync(grains);
+        var window = await _members.AnnounceAsync(grains, 0);
+        for (var i = 0; i < 4; i++)
+            Assert.Equal(AnswerKind.Ok, (await window.Send(_members.Vector(i, 0))).Kind);
+        // Another silo, which this one does not know of, writes the row.
+        var store = app.Services.GetRequiredService<AggregatorStore>();
+        var row = (await store.WindowAsync(1, (long)_members.Epoch, 0))!;
+        row.DeadlineMs = 0;
+        Assert.Equal(Stored.Done, await store.SaveWindowAsync(row));
+        // The fifth vector would end the collecting here; the row says otherwise.
+        Assert.Equal(AnswerKind.Again, (await window.Send(_members.Vector(4, 0))).Kind);
+        Assert.Equal(AnswerKind.Again, (await window.Proposal()).Kind);
+        var after = await store.WindowAsync(1, (long)_members.Epoch, 0);
+        Assert.Equal((row.Version, (int)WindowPhase.Collecting), (after!.Version, after.Phase));
+    }
+
+    [Fact]
+    public async Task Two_silos_that_both_propose_leave_one_survivor_set()
+    {
+        await using var app = await StartAsync();
+        var grains = app.Services.GetRequiredService<IGrainFactory>();
+        await _members.JoinAsync(grains);
+        await _members.AnnounceAsync(grains, 0);
+        var store = app.Services.GetRequiredService<AggregatorStore>();
+        var (one, other) = ((await store.WindowAsync(1, (long)_members.Epoch, 0))!, (await store.WindowAsync(1, (long)_members.Epoch, 0))!);
+        (one.Phase, other.Phase) = ((int)WindowPhase.Proposed, (int)WindowPhase.Proposed);
+        Assert.Equal([Stored.Conflict, Stored.Done], (await Task.WhenAll(store.SaveWindowAsync(one), store.SaveWindowAsync(other))).Order().Reverse());
+    }
+
+    [Fact]
+    public async Task Announcements_are_taken_once_from_the_policy_server_for_this_epoch_only()
+    {
+        await using var app = await StartAsync();
+        var grains = app.Services.GetRequiredService<IGrainFactory>();
+        var region = grains.GetGrain<IRegionGrain>(1);
+        await _members.JoinAsync(grains);
+        var (bytes, signature) = _members.Announcement();
+        Assert.Equal(Refusal.BadSignature, (await region.Announce(bytes, [.. signature.Reverse()])).Refusal);
+        var (foreign, foreignSignature) = _members.Announcement(epoch: 99);
+        Assert.Equal(Refusal.WrongContext, (await region.Announce(foreign, foreignSignature)).Refusal);
+        Assert.Equal(AnswerKind.Ok, (await region.Announce(bytes, signature)).Kind);
+        Assert.Equal(Refusal.Duplicate, (await region.Announce(bytes, signature)).Refusal);
+        Assert.Equal((0, bytes), ((await region.View()).Window, (await region.View()).Announcement));
+    }
+
+    [Fact]
+    public async Task Sqlite_says_done_only_when_it_is_on_the_disk()
+    {
+        await using var app = await StartAsync();
+        await using var database = await app.Services.GetRequiredService<Microsoft.EntityFrameworkCore.IDbContextFactory<AggregatorDatabase>>().CreateDbContextAsync(TestContext.Current.CancellationToken);
+        var connection = Microsoft.EntityFrameworkCore.RelationalDatabaseFacadeExtensions.GetDbConnection(database.Database);
+        await Microsoft.EntityFrameworkCore.RelationalDatabaseFacadeExtensions.OpenConnectionAsync(database.Database, TestContext.Current.CancellationToken);
+        await using var command = connection.CreateCommand();
+        command.CommandText = "PRAGMA synchronous";
+        Assert.Equal(2L, await command.ExecuteScalarAsync(TestContext.Current.CancellationToken)); // 2 is FULL
+    }
+
+    private async Task OpenAsync(IWindowGrain window, int[] holders)
+    {
+        var proposal = (await window.Proposal()).Message!;
+        foreach (var holder in holders)
+            Assert.Equal(AnswerKind.Ok, (await window.Send(_members.Holders[holder].Handle(proposal).Message!)).Kind);
+        foreach (var holder in holders)
+        {
+            if ((await window.Certificate(holder)) is { Kind: AnswerKind.Ok } certificate)
+                await window.Send(_members.Holders[holder].Handle(certificate.Message).Message!);
+        }
+    }
+
+    public void Dispose()
+    {
+        SqliteConnection.ClearAllPools();
+        _members.Dispose();
+    }
+}
