@@ -33,7 +33,8 @@ public static class AggregatorHost
         ArgumentNullException.ThrowIfNull(options);
         var builder = WebApplication.CreateEmptyBuilder(new());
         builder.Logging.AddSimpleConsole(console => console.SingleLine = true)
-            .AddFilter("Microsoft", LogLevel.Warning).AddFilter("Orleans", LogLevel.Warning).AddFilter("System", LogLevel.Warning)
+            .SetMinimumLevel(LogLevel.Warning)
+            .AddFilter("Orleans.Runtime.Silo", LogLevel.Error) // it asks for the server collector
             .AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Information)
             // A refused write is counted and handled; EF would print the statement.
             .AddFilter("Microsoft.EntityFrameworkCore", LogLevel.None);
@@ -133,13 +134,17 @@ internal sealed partial class RegionClock(IGrainFactory grains, RegionSetup setu
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var timer = new PeriodicTimer(TimeSpan.FromSeconds(1), time);
-        while (await timer.WaitForNextTickAsync(stoppingToken))
+        while (!stoppingToken.IsCancellationRequested)
         {
             try
             {
+                await timer.WaitForNextTickAsync(stoppingToken);
                 await grains.GetGrain<IRegionGrain>(setup.Options.RegionNumber).Tick();
             }
-            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
+            catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+            {
+            }
+            catch (Exception e)
             {
                 Log.TickFailed(logger, e.GetType().Name);
             }

@@ -15,8 +15,8 @@ public sealed class AggregatorOptions
     /// <summary>Where decisions are stored: the path of a SQLite file (one silo), or a connection string of PostgreSQL (<c>Host=…</c>), which then also holds the members of the cluster. Default <c>aggregator.db</c>.</summary>
     public string Database { get; set; } = "aggregator.db";
 
-    /// <summary>Address of health, metrics and releases. Default <c>http://127.0.0.1:8090</c>.</summary>
-    public string Listen { get; set; } = "http://127.0.0.1:8090";
+    /// <summary>Address of health, metrics and releases. Default <c>http://127.0.0.1:8091</c>.</summary>
+    public string Listen { get; set; } = "http://127.0.0.1:8091";
 
     /// <summary>Members of the region: a file with a line for each, its name and its Ed25519 key in base64. Required.</summary>
     public string? Enrolled { get; set; }
@@ -80,7 +80,7 @@ public sealed class AggregatorOptions
         else if (!Storage.AggregatorDatabase.IsPostgres(Database) && Path.GetDirectoryName(Path.GetFullPath(Database)) is { } folder && !Directory.Exists(folder))
             errors.Add($"database: the folder of '{Database}' does not exist.");
         if (!Uri.TryCreate(Listen, UriKind.Absolute, out var listen) || listen.Scheme != Uri.UriSchemeHttp || !System.Net.IPAddress.TryParse(listen.Host.Trim('[', ']'), out var address))
-            errors.Add($"listen: '{Listen}' is not an address such as http://127.0.0.1:8090.");
+            errors.Add($"listen: '{Listen}' is not an address such as http://127.0.0.1:8091.");
         else if (!System.Net.IPAddress.IsLoopback(address))
             errors.Add($"listen: '{Listen}' is reachable from other machines; health and metrics are not protected, so a loopback address is expected.");
         if (!System.Net.IPAddress.TryParse(Silo.Address, out _))

@@ -31,13 +31,18 @@ internal sealed class RegionGrain(EpochReplicas replicas, AggregatorStore store,
         if (!PaneAnnouncement.TryVerify(announcement, signature, setup.PolicyKey, out var announced))
             return Answer.Of(Refusal.BadSignature);
         var row = await RowAsync();
-        if (announced.Region != setup.Options.Region || announced.Epoch != (ulong)row.Epoch || !announced.SchemaHash.AsSpan().SequenceEqual(setup.Schema.Hash.AsSpan()))
+        if (announced.Region != setup.Options.Region || announced.Epoch > (ulong)row.Epoch || !announced.SchemaHash.AsSpan().SequenceEqual(setup.Schema.Hash.AsSpan()))
             return Answer.Of(Refusal.WrongContext);
         var newest = row.Announced > 0 ? await store.NewestWindowAsync(Region, row.Epoch) : null;
         if (newest is not null && newest.Announcement.AsSpan().SequenceEqual(announcement))
             return Answer.Of(Refusal.Duplicate);
         if (announced.Pane > long.MaxValue || (long)announced.Pane <= row.LastPane)
             return Answer.Of(Refusal.WindowClosed);
+        if (announced.Epoch < (ulong)row.Epoch)
+        {
+            // Announced before its author knew that the epoch had ended: agents cannot mask in it, so the pane comes to nothing, and that is said.
+            return await PassOverAsync(row, announced) ? Answer.Of(Refusal.WrongContext) : Answer.Again;
+        }
         byte[] fresh;
         var replica = await replicas.EnterAsync(Region, row.Epoch);
         try
@@ -100,17 +105,31 @@ internal sealed class RegionGrain(EpochReplicas replicas, AggregatorStore store,
             metrics.EpochBegan();
     }
 
+    private async Task<bool> PassOverAsync(RegionRow row, PaneAnnouncement announced)
+    {
+        var (release, state) = _regionMetrics.Step(RegionState.FromBytes(row.State), announced, (ulong)row.Epoch, -1, null, 0);
+        var next = Copy(row);
+        (next.LastPane, next.Releases, next.State) = ((long)announced.Pane, row.Releases + 1, state.ToBytes());
+        return await SaveAsync(next, () => store.ReleaseAsync(next, null,
+            new() { Region = Region, Sequence = next.Releases, Epoch = row.Epoch, Window = -1, Pane = next.LastPane, Body = release.ToBytes() }));
+    }
+
     // Metrics are computed once per window: the release, the state after it and the mark are one transaction.
     private async Task<bool> ReleaseAsync(WindowRow window)
     {
         var row = await RowAsync();
-        if (!PaneAnnouncement.TryVerify(window.Announcement, window.Signature, setup.PolicyKey, out var announced)
-            || WindowResult.TryDecode(window.Result, setup.Schema.Coordinates) is not { } result
-            || Proposal.TryDecode(result.Certificate.Statement) is not { } proposal)
-            throw new InvalidOperationException($"Window {window.Epoch}/{window.Window} is not one that this region stored.");
-        var survivors = Bits.Count(proposal.Survivors);
-        var noise = announced.Mode == PrivacyMode.Exact || announced.NanoEpsilon > 0 ? NoiseOf(announced) : null;
-        var thresholded = noise is null ? null : PaneRelease.Of(noise, announced.Pane, result.Sum, survivors, Math.Max(announced.MinimumCrowd, setup.Options.MinimumCrowd));
+        if (!PaneAnnouncement.TryVerify(window.Announcement, window.Signature, setup.PolicyKey, out var announced))
+            throw new InvalidOperationException($"Window {window.Epoch}/{window.Window} is not one that this region announced.");
+        var (survivors, thresholded) = (0, (PaneRelease?)null);
+        // A burnt window is released too, with nothing in it: the next pane does not wait for it for ever.
+        if ((WindowPhase)window.Phase == WindowPhase.Opened)
+        {
+            if (WindowResult.TryDecode(window.Result, setup.Schema.Coordinates) is not { } result || Proposal.TryDecode(result.Certificate.Statement) is not { } proposal)
+                throw new InvalidOperationException($"The result of window {window.Epoch}/{window.Window} is not one that this region stored.");
+            survivors = Bits.Count(proposal.Survivors);
+            var noise = announced.Mode == PrivacyMode.Exact || announced.NanoEpsilon > 0 ? NoiseOf(announced) : null;
+            thresholded = noise is null ? null : PaneRelease.Of(noise, announced.Pane, result.Sum, survivors, Math.Max(announced.MinimumCrowd, setup.Options.MinimumCrowd));
+        }
         var (release, state) = _regionMetrics.Step(RegionState.FromBytes(row.State), announced, (ulong)window.Epoch, window.Window, thresholded, survivors);
         var next = Copy(row);
         (next.Releases, next.State) = (row.Releases + 1, state.ToBytes());

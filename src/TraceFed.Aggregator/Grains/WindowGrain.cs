@@ -195,9 +195,8 @@ internal sealed class WindowGrain(EpochReplicas replicas, AggregatorStore store,
         metrics.WindowEnded(_state!.Phase);
         _state = null;
         DeactivateOnIdle();
-        // Only a hint, not waited for: the region finds opened windows in the table as well.
-        if ((WindowPhase)_row!.Phase == WindowPhase.Opened)
-            GrainFactory.GetGrain<IRegionGrain>(_key.Region).Tick().Ignore();
+        // Only a hint, not waited for: the region finds ended windows in the table as well.
+        GrainFactory.GetGrain<IRegionGrain>(_key.Region).Tick().Ignore();
     }
 
     /// <summary>Stores all that is in memory now. Callers that come while a write is under way share the next one.</summary>

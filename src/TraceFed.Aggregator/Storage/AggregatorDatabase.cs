@@ -30,7 +30,7 @@ internal sealed class AggregatorDatabase(DbContextOptions<AggregatorDatabase> op
         modelBuilder.Entity<ReleaseRow>(row =>
         {
             row.ToTable("aggregator_releases").HasKey(r => new { r.Region, r.Sequence });
-            row.HasIndex(r => new { r.Region, r.Epoch, r.Window }).IsUnique().HasDatabaseName("ix_aggregator_releases_window");
+            row.HasIndex(r => new { r.Region, r.Pane }).IsUnique().HasDatabaseName("ix_aggregator_releases_pane");
         });
     }
 

@@ -75,15 +75,16 @@ internal sealed class AggregatorStore(IDbContextFactory<AggregatorDatabase> fact
     public Task<WindowRow?> NewestWindowAsync(long region, long epoch) => ReadAsync(database =>
         database.Windows.AsNoTracking().Where(r => r.Region == region && r.Epoch == epoch).OrderByDescending(r => r.Window).FirstOrDefaultAsync());
 
-    /// <summary>Opened, but not yet released: in the order of panes.</summary>
+    /// <summary>Opened or burnt, but not yet released: in the order of panes.</summary>
     public Task<List<WindowRow>> UnreleasedAsync(long region) => ReadAsync(database => database.Windows.AsNoTracking()
-        .Where(r => r.Region == region && !r.Released && r.Phase == (int)Privacy.SecureAggregation.WindowPhase.Opened).OrderBy(r => r.Pane).Take(64).ToListAsync());
+        .Where(r => r.Region == region && !r.Released && r.Phase >= (int)Privacy.SecureAggregation.WindowPhase.Opened).OrderBy(r => r.Pane).Take(64).ToListAsync());
 
-    /// <summary>A release, the region's metrics after it, and the mark on the window: all or nothing.</summary>
-    public Task<Stored> ReleaseAsync(RegionRow region, WindowRow window, ReleaseRow release) => WriteAsync(database =>
+    /// <summary>A release, the region's metrics after it, and the mark on the window, if the pane had one: all or nothing.</summary>
+    public Task<Stored> ReleaseAsync(RegionRow region, WindowRow? window, ReleaseRow release) => WriteAsync(database =>
     {
         Put(database, region, region.Version++);
-        Put(database, window, window.Version++);
+        if (window is not null)
+            Put(database, window, window.Version++);
         database.Releases.Add(release);
         return Task.CompletedTask;
     });

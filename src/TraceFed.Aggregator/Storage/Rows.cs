@@ -50,6 +50,8 @@ internal sealed class ReleaseRow
     /// <summary>1, 2, 3… per region: what a reader asks to go on from.</summary>
     public long Sequence { get; set; }
     public long Epoch { get; set; }
+
+    /// <summary>-1 where the pane never had one.</summary>
     public int Window { get; set; }
     public long Pane { get; set; }
 

@@ -19,9 +19,11 @@ public sealed class EmbeddedAggregatorTests : IDisposable
 
     private string Database => Path.Combine(_members.Folder, "aggregator.db");
 
-    private async Task<WebApplication> StartAsync()
+    private async Task<WebApplication> StartAsync(Action<AggregatorOptions>? change = null)
     {
-        var app = AggregatorHost.Build(_members.Options(Database));
+        var options = _members.Options(Database);
+        change?.Invoke(options);
+        var app = AggregatorHost.Build(options);
         await app.MigrateAsync(TestContext.Current.CancellationToken);
         await app.StartAsync(TestContext.Current.CancellationToken);
         return app;
@@ -34,7 +36,6 @@ public sealed class EmbeddedAggregatorTests : IDisposable
         var grains = app.Services.GetRequiredService<IGrainFactory>();
         await _members.JoinAsync(grains);
         var window = await _members.AnnounceAsync(grains, 0);
-        // The last agent says nothing: the clock ends the collecting for it in real life, here a burnt window would show.
         var sends = Enumerable.Range(0, 5).Select(i => window.Send(_members.Vector(i, 0))).ToArray();
         Assert.All(await Task.WhenAll(sends), answer => Assert.Equal(AnswerKind.Ok, answer.Kind));
         await OpenAsync(window, [0, 1, 2, 3, 4]);
@@ -89,13 +90,52 @@ public sealed class EmbeddedAggregatorTests : IDisposable
         // Another silo, which this one does not know of, writes the row.
         var store = app.Services.GetRequiredService<AggregatorStore>();
         var row = (await store.WindowAsync(1, (long)_members.Epoch, 0))!;
-        row.DeadlineMs = 0;
         Assert.Equal(Stored.Done, await store.SaveWindowAsync(row));
         // The fifth vector would end the collecting here; the row says otherwise.
         Assert.Equal(AnswerKind.Again, (await window.Send(_members.Vector(4, 0))).Kind);
-        Assert.Equal(AnswerKind.Again, (await window.Proposal()).Kind);
         var after = await store.WindowAsync(1, (long)_members.Epoch, 0);
         Assert.Equal((row.Version, (int)WindowPhase.Collecting), (after!.Version, after.Phase));
+        // Whoever reads the row goes on from it, and takes the same bytes again.
+        Assert.Equal(AnswerKind.Ok, (await window.Send(_members.Vector(4, 0))).Kind);
+        await OpenAsync(window, [0, 1, 2, 3, 4]);
+        Assert.Equal(TestMembers.Sum([0, 1, 2, 3, 4]), WindowResult.TryDecode((await window.Result()).Message!, 3)!.Sum);
+    }
+
+    [Fact]
+    public async Task Past_its_deadline_a_window_goes_on_with_who_is_there_or_burns_and_both_are_released()
+    {
+        await using var app = await StartAsync(options => (options.CollectSeconds, options.SignSeconds) = (0.1, 0.1));
+        var grains = app.Services.GetRequiredService<IGrainFactory>();
+        await _members.JoinAsync(grains);
+        var window = await _members.AnnounceAsync(grains, 0);
+        for (var i = 0; i < 4; i++)
+            Assert.Equal(AnswerKind.Ok, (await window.Send(_members.Vector(i, 0))).Kind);
+        // Nobody signs what the clock proposes, so the clock burns it.
+        var region = grains.GetGrain<IRegionGrain>(1);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        limit.CancelAfter(TimeSpan.FromSeconds(20));
+        while ((await region.Releases(0)).Count == 0)
+            await Task.Delay(50, limit.Token);
+        Assert.Equal((AnswerKind.Over, (byte[]?)null), ((await window.Result()).Kind, (await window.Result()).Message));
+        var release = RegionRelease.FromBytes(Assert.Single(await region.Releases(0)))!;
+        Assert.Equal((true, 0, 1UL), (release.Withheld, release.Survivors, release.Pane));
+    }
+
+    [Fact]
+    public async Task A_pane_of_an_epoch_that_ended_comes_to_nothing_and_that_is_released()
+    {
+        await using var app = await StartAsync(options => options.EpochWindows = options.BundleWindows = 1);
+        var grains = app.Services.GetRequiredService<IGrainFactory>();
+        var region = grains.GetGrain<IRegionGrain>(1);
+        await _members.JoinAsync(grains, windows: 1);
+        await _members.AnnounceAsync(grains, 0);
+        var (bytes, signature) = _members.Announcement(); // ahead, before its author knows
+        await region.Tick();
+        Assert.Equal(_members.Epoch + 1, (await region.View()).Epoch);
+        Assert.Equal(Refusal.WrongContext, (await region.Announce(bytes, signature)).Refusal);
+        var release = RegionRelease.FromBytes(Assert.Single(await region.Releases(0)))!;
+        Assert.Equal((true, 2UL, _members.Epoch + 1), (release.Withheld, release.Pane, release.Epoch));
+        Assert.Equal(Refusal.WindowClosed, (await region.Announce(bytes, signature)).Refusal);
     }
 
     [Fact]
@@ -124,7 +164,8 @@ public sealed class EmbeddedAggregatorTests : IDisposable
         Assert.Equal(Refusal.WrongContext, (await region.Announce(foreign, foreignSignature)).Refusal);
         Assert.Equal(AnswerKind.Ok, (await region.Announce(bytes, signature)).Kind);
         Assert.Equal(Refusal.Duplicate, (await region.Announce(bytes, signature)).Refusal);
-        Assert.Equal((0, bytes), ((await region.View()).Window, (await region.View()).Announcement));
+        Assert.Equal(0, (await region.View()).Window);
+        Assert.Equal(bytes, (await region.View()).Announcement);
     }
 
     [Fact]

@@ -212,6 +212,7 @@ public class RegionMetricsTests
         Assert.Equal([50L, 30L, null], given.Values);
         var (again, next) = (RegionState.FromBytes(state.ToBytes()), RegionRelease.FromBytes(given.ToBytes())!);
         Assert.Equal((state.Schema, state.Flagged, state.Usual[0]), (again.Schema, again.Flagged, again.Usual[0]));
-        Assert.Equal((given.Values, given.Dimensions[0]), (next.Values, next.Dimensions[0]));
+        Assert.Equal(given.Values, next.Values);
+        Assert.Equal(given.Dimensions, next.Dimensions);
     }
 }

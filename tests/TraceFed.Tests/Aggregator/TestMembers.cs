@@ -63,7 +63,7 @@ internal sealed class TestMembers : IDisposable
     };
 
     /// <summary>E0 to E3 and the activation of all windows, with whatever silo answers.</summary>
-    public async Task JoinAsync(IGrainFactory grains)
+    public async Task JoinAsync(IGrainFactory grains, int windows = Windows)
     {
         var region = grains.GetGrain<IRegionGrain>(1);
         await region.Tick();
@@ -85,7 +85,7 @@ internal sealed class TestMembers : IDisposable
             (Agents[agent!.Index], Holders[holder!.Index]) = (agent, holder);
         }
         foreach (var agent in Agents)
-            Assert.Equal(AnswerKind.Ok, (await epoch.Send(agent.MakeBundle(Windows).Message!)).Kind);
+            Assert.Equal(AnswerKind.Ok, (await epoch.Send(agent.MakeBundle(windows).Message!)).Kind);
         await region.Tick();
         var activation = (await epoch.Activation(0)).Message!;
         foreach (var holder in Holders)

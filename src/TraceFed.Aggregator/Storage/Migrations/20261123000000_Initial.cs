@@ -61,8 +61,8 @@ internal sealed class Initial : Migration
                 Body = table.Column<byte[]>(),
             },
             constraints: table => table.PrimaryKey("pk_aggregator_releases", r => new { r.Region, r.Sequence }));
-        // A window is released once.
-        migrationBuilder.CreateIndex("ix_aggregator_releases_window", "aggregator_releases", ["Region", "Epoch", "Window"], unique: true);
+        // A pane is released once.
+        migrationBuilder.CreateIndex("ix_aggregator_releases_pane", "aggregator_releases", ["Region", "Pane"], unique: true);
         if (migrationBuilder.ActiveProvider == "Npgsql.EntityFrameworkCore.PostgreSQL")
             migrationBuilder.Sql(OrleansMembership.Script);
     }

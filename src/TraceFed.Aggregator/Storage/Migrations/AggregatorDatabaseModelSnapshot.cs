@@ -58,7 +58,7 @@ internal sealed class AggregatorDatabaseModelSnapshot : ModelSnapshot
             row.Property<long>("Pane");
             row.Property<byte[]>("Body").IsRequired();
             row.HasKey("Region", "Sequence");
-            row.HasIndex("Region", "Epoch", "Window").IsUnique().HasDatabaseName("ix_aggregator_releases_window");
+            row.HasIndex("Region", "Pane").IsUnique().HasDatabaseName("ix_aggregator_releases_pane");
             row.ToTable("aggregator_releases");
         });
     }
