@@ -8,6 +8,7 @@ var root = new RootCommand("TraceFed: federated safety for large language models
     GatewayCommand.Create(),
     CheckCommand.Create(),
     KeyCommand.Create(),
+    AggregatorCommand.Create(),
     SimulateCommand.Create(),
     FactsCommand.Create(),
     TrainCommand.Create(),

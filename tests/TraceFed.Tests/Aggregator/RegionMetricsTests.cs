@@ -201,8 +201,16 @@ public class RegionMetricsTests
         var metrics = new RegionMetrics(TestMembers.Schema, new TrendRule(), new AlertRule());
         var announced = new PaneAnnouncement
         {
-            Region = "local", Epoch = 1, Pane = 1, SchemaHash = TestMembers.Schema.Hash, Mode = PrivacyMode.HighAccuracy, Unit = PrivacyUnit.Event,
-            NanoEpsilon = 0, GuaranteedHonest = 3, MinimumCrowd = 3, IntervalMilliseconds = 1000,
+            Region = "local",
+            Epoch = 1,
+            Pane = 1,
+            SchemaHash = TestMembers.Schema.Hash,
+            Mode = PrivacyMode.HighAccuracy,
+            Unit = PrivacyUnit.Event,
+            NanoEpsilon = 0,
+            GuaranteedHonest = 3,
+            MinimumCrowd = 3,
+            IntervalMilliseconds = 1000,
         };
         var (release, _) = metrics.Step(new RegionState(), announced, 1, 0, null, 5);
         Assert.True(release.Withheld);

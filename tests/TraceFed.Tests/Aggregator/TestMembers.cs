@@ -94,7 +94,7 @@ internal sealed class TestMembers : IDisposable
             Assert.Equal(Refusal.None, agent.Handle((await epoch.Activated(0, agent.Index)).Message!).Refusal);
     }
 
-    public (byte[] Bytes, byte[] Signature) Announcement(ulong? epoch = null)
+    public (byte[] Bytes, byte[] Signature) Announcement(ulong? epoch = null, int interval = 1000)
     {
         var announced = new PaneAnnouncement
         {
@@ -107,14 +107,14 @@ internal sealed class TestMembers : IDisposable
             NanoEpsilon = 0,
             GuaranteedHonest = 1,
             MinimumCrowd = 3,
-            IntervalMilliseconds = 1000,
+            IntervalMilliseconds = interval,
         };
         return (announced.ToBytes(), announced.Sign(_policy));
     }
 
-    public async Task<IWindowGrain> AnnounceAsync(IGrainFactory grains, int window)
+    public async Task<IWindowGrain> AnnounceAsync(IGrainFactory grains, int window, int interval = 1000)
     {
-        var (bytes, signature) = Announcement();
+        var (bytes, signature) = Announcement(interval: interval);
         Assert.Equal(AnswerKind.Ok, (await grains.GetGrain<IRegionGrain>(1).Announce(bytes, signature)).Kind);
         return grains.GetGrain<IWindowGrain>(GrainKeys.Window(1, Epoch, window));
     }

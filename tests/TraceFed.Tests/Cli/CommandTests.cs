@@ -51,6 +51,8 @@ public class CommandTests
     [InlineData(2, "gateway", "--upstream", "http://127.0.0.1:1", "--set", "nonsense")]
     [InlineData(2, "gateway", "--upstream", "http://127.0.0.1:1", "--listen", "http://0.0.0.0:0")]
     [InlineData(0, "gateway", "--upstream", "http://127.0.0.1:1", "--dry-run")]
+    [InlineData(2, "aggregator")]
+    [InlineData(2, "aggregator", "--set", "minimumCrowd=1")]
     [InlineData(2, "key", "new")]
     [InlineData(2, "key", "new", "--name", "a b")]
     [InlineData(2, "simulate", "--compute", "gpu")]
