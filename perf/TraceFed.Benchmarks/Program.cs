@@ -2,8 +2,8 @@ using BenchmarkDotNet.Running;
 using TraceFed.Benchmarks;
 
 // A verb names what is measured. With --json: short loops, one figure per line, under a minute. Without: BenchmarkDotNet,
-// but for the kernels a table of the same figures, because a baseline there is another program.
-const string Usage = "usage: checks | parse | stream  [--json | options of BenchmarkDotNet]\n       checks  --json [--suite DIR]\n       kernels  [--json]";
+// but for the kernels and the model a table of the same figures, because a baseline there is another program or another path.
+const string Usage = "usage: checks | parse | stream  [--json | options of BenchmarkDotNet]\n       checks  --json [--suite DIR]\n       kernels  [--json]\n       model  [--json]";
 if (args.Length == 0 || args[0] is "--help" or "-h")
 {
     Console.WriteLine(Usage);
@@ -20,6 +20,8 @@ switch (args[0])
         return json ? ShortRun.Print(StreamBenchmarks.Figures) : Run<StreamBenchmarks>();
     case "kernels":
         return ShortRun.Print(KernelFigures.All, json);
+    case "model":
+        return ShortRun.Print(ModelFigures.All, json);
     default:
         Console.Error.WriteLine(Usage);
         return 2;

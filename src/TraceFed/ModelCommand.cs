@@ -1,11 +1,13 @@
 using System.CommandLine;
 using System.Globalization;
+using Microsoft.Extensions.Hosting;
 using Spectre.Console;
+using TraceFed.ModelServer;
 using TraceFed.ModelServer.Training;
 
 namespace TraceFed;
 
-/// <summary><c>tracefed model</c>: makes the embedded model.</summary>
+/// <summary><c>tracefed model</c>: serves a model, and makes the embedded one.</summary>
 internal static class ModelCommand
 {
     public static Command Create()
@@ -27,7 +29,72 @@ internal static class ModelCommand
             Device = parsed.GetValue(device)!,
             Research = parsed.GetValue(research),
         }, parsed.InvocationConfiguration.Error, cancellation)));
-        return new Command("model", "The embedded model.") { train };
+        return new Command("model", "Serve a model, or train the embedded one.") { Serve(), train };
+    }
+
+    private static Command Serve()
+    {
+        var defaults = new ModelServerOptions();
+        var folder = new Option<string?>("--model") { Description = "Folder with config.json, tokenizer.json and safetensors (Llama, Mistral, Qwen2, GPT-2). Default: the embedded model.", HelpName = "folder" };
+        var listen = new Option<string>("--listen") { Description = "Address to listen on.", DefaultValueFactory = _ => defaults.Listen, HelpName = "url" };
+        var name = new Option<string>("--name") { Description = "Name under which the model is listed.", DefaultValueFactory = _ => defaults.Name };
+        var slots = new Option<int>("--slots") { Description = "Sequences at a time.", DefaultValueFactory = _ => defaults.Slots };
+        var context = new Option<int>("--context") { Description = "Tokens of prompt and answer together.", DefaultValueFactory = _ => defaults.Context };
+        var queue = new Option<int>("--queue") { Description = "Requests that wait; further ones are refused.", DefaultValueFactory = _ => defaults.MaxQueue };
+        var threads = new Option<int>("--threads") { Description = "Threads; 0 leaves the choice.", DefaultValueFactory = _ => defaults.Threads };
+        var device = new Option<string>("--device") { Description = "cpu or cuda.", DefaultValueFactory = _ => defaults.Device };
+        var keyEnv = new Option<string?>("--key-env") { Description = "Environment variable with the key that requests must bring. Needed to listen beyond loopback.", HelpName = "name" };
+        foreach (var option in new[] { slots, context, queue })
+            option.Validators.Add(result =>
+            {
+                if (result.GetValueOrDefault<int>() is < 1 or > 1 << 20)
+                    result.AddError($"{result.Option.Name} must be between 1 and {1 << 20}.");
+            });
+        var command = new Command("serve", "Serve a model with OpenAI's endpoints. Put the gateway in front: this role checks nothing that goes in or out.")
+        {
+            folder, listen, name, slots, context, queue, threads, device, keyEnv,
+        };
+        Examples.Of(command, "tracefed model serve", "tracefed model serve --model qwen2.5-0.5b --listen http://127.0.0.1:8090");
+        command.SetAction(async (parsed, cancellation) =>
+        {
+            var error = parsed.InvocationConfiguration.Error;
+            var key = parsed.GetValue(keyEnv) is { } variable ? Environment.GetEnvironmentVariable(variable) : null;
+            if (!Uri.TryCreate(parsed.GetValue(listen), UriKind.Absolute, out var url) || url.Scheme != Uri.UriSchemeHttp || url.Host != "localhost" && !System.Net.IPAddress.TryParse(url.Host.Trim('[', ']'), out _))
+            {
+                await error.WriteLineAsync("tracefed: --listen must be http:// and an IP address or localhost.");
+                return 2;
+            }
+            if (string.IsNullOrEmpty(key) && !url.IsLoopback)
+            {
+                await error.WriteLineAsync("tracefed: listening beyond loopback needs a key (--key-env).");
+                return 2;
+            }
+            try
+            {
+                await using var app = ModelHost.Build(new ModelServerOptions
+                {
+                    Folder = parsed.GetValue(folder),
+                    Listen = parsed.GetValue(listen)!,
+                    Name = parsed.GetValue(name)!,
+                    Slots = parsed.GetValue(slots),
+                    Context = parsed.GetValue(context),
+                    MaxQueue = parsed.GetValue(queue),
+                    Threads = parsed.GetValue(threads),
+                    Device = parsed.GetValue(device)!,
+                    ApiKey = key,
+                });
+                await app.StartAsync(cancellation);
+                await error.WriteLineAsync($"tracefed: serving on {string.Join(", ", app.Urls)}");
+                await app.WaitForShutdownAsync(cancellation);
+                return 0;
+            }
+            catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException or DllNotFoundException)
+            {
+                await error.WriteLineAsync($"tracefed: {e.Message}");
+                return 1;
+            }
+        });
+        return command;
     }
 
     private static int Train(TrainingPlan plan, TextWriter error, CancellationToken cancellation)

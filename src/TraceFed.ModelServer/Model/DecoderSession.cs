@@ -85,8 +85,12 @@ public sealed class DecoderSession : IDisposable
     /// <summary>Tokens that a slot holds.</summary>
     public int Length(int slot) => _lengths[slot];
 
-    /// <summary>Empties a slot; its memory is written over.</summary>
-    public void Clear(int slot) => _lengths[slot] = 0;
+    /// <summary>Forgets what a slot holds beyond its first tokens; the memory is written over.</summary>
+    public void Truncate(int slot, int length = 0)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        _lengths[slot] = Math.Min(_lengths[slot], length);
+    }
 
     /// <summary>Moves a sequence to another slot, whose content is lost.</summary>
     public void Move(int from, int to)

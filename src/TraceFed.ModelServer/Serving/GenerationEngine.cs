@@ -146,7 +146,7 @@ internal sealed partial class GenerationEngine : IAsyncDisposable
         }
         if (_filling is { Cancellation.IsCancellationRequested: true })
         {
-            _session.Clear(_running.Count);
+            _session.Truncate(_running.Count);
             _filling.End(FinishReason.Cancelled);
             _filling = null;
         }
@@ -186,7 +186,7 @@ internal sealed partial class GenerationEngine : IAsyncDisposable
             }
             request.MaskNumber = request.Mask is null ? 0 : _maskNumbers[request.Mask];
             request.Sampler = new Sampler(request.Sampling, Vocabulary);
-            _session.Clear(_running.Count);
+            _session.Truncate(_running.Count);
             _filling = request;
             return;
         }

@@ -27,6 +27,9 @@ internal sealed record TrainingPlan
 
     public string Device { get; init; } = "cpu";
 
+    /// <summary>Steps between checkpoints.</summary>
+    public int CheckpointEvery { get; init; } = 100;
+
     public ModelConfig Shape { get; init; } = new()
     {
         Family = ModelFamily.Llama,
@@ -56,7 +59,6 @@ internal sealed class ModelTrainer(TrainingPlan plan)
     private const int Rows = 8;
     private const int ChatRows = 2;
     private const int Window = 256;
-    private const int CheckpointEvery = 100;
     private const double PeakRate = 3e-3;
     private const double Decay = 0.1;
 
@@ -99,7 +101,7 @@ internal sealed class ModelTrainer(TrainingPlan plan)
             var now = loss.item<float>();
             smooth = double.IsNaN(smooth) ? now : 0.98 * smooth + 0.02 * now;
             report(new TrainingProgress(step + 1, plan.Steps, smooth, (step + 1 - start) * (double)(Rows * Window) / clock.Elapsed.TotalSeconds));
-            if ((step + 1) % CheckpointEvery == 0 || step + 1 == plan.Steps)
+            if ((step + 1) % plan.CheckpointEvery == 0 || step + 1 == plan.Steps)
             {
                 optimiser.Save(plan, step + 1);
             }

@@ -145,7 +145,7 @@ public class DecoderTests
             session.Prefill(1, Text.AsSpan(0, 2), 0, logits.AsSpan(0, model.Config.Vocabulary));
             session.Decode([1, 2], [0, 0], logits);
             session.Move(1, 0);
-            session.Clear(0);
+            session.Truncate(0);
         }
         Round();
         var before = torch.Tensor.TotalCount;
