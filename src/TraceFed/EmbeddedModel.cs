@@ -21,9 +21,9 @@ internal static class EmbeddedModel
             await error.WriteLineAsync("tracefed: no upstream is set: the embedded model answers. It is very small and often wrong.");
             return app;
         }
-        catch (Exception e) when (e is IOException or InvalidDataException or DllNotFoundException or TypeInitializationException or PlatformNotSupportedException)
+        catch (Exception e) when (e is IOException or InvalidDataException or DllNotFoundException)
         {
-            await error.WriteLineAsync($"tracefed: no upstream is set, and the embedded model cannot run here: {e.GetBaseException().Message}");
+            await error.WriteLineAsync($"tracefed: no upstream is set, and the embedded model cannot run here: {e.Message}");
             return null;
         }
     }

@@ -127,7 +127,7 @@ internal static class ModelCommand
             error.WriteLine("tracefed: stopped; the same command goes on from the last checkpoint.");
             return 1;
         }
-        catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException or DllNotFoundException)
         {
             error.WriteLine($"tracefed: {e.Message}");
             return 1;

@@ -27,7 +27,14 @@ public static class TorchLibrary
                     NativeLibrary.Load(Path.Combine(folder, "libtorch.so"));
                     NativeLibrary.Load(Path.Combine(folder, "libLibTorchSharp.so"));
                 }
-                torch.InitializeDeviceType(DeviceType.CPU);
+                try
+                {
+                    torch.InitializeDeviceType(DeviceType.CPU);
+                }
+                catch (Exception e) when (e is NotSupportedException or TypeInitializationException)
+                {
+                    throw new DllNotFoundException($"libtorch is not in {folder}; the model role runs on x64 Linux, from a build that laid it there.", e);
+                }
                 _loaded = true;
             }
             if (threads > 0)
