@@ -28,7 +28,9 @@ namespace TraceFed.Gateway;
 public static class GatewayHost
 {
     /// <summary>Builds the role from settings that have been validated; the caller runs and stops it.</summary>
-    public static WebApplication Build(GatewaySnapshots snapshots)
+    /// <param name="snapshots">Settings.</param>
+    /// <param name="logging">What a process of several roles changes in the log.</param>
+    public static WebApplication Build(GatewaySnapshots snapshots, Action<ILoggingBuilder>? logging = null)
     {
         ArgumentNullException.ThrowIfNull(snapshots);
         var options = snapshots.Current.Options;
@@ -37,6 +39,7 @@ public static class GatewayHost
             .AddFilter("Microsoft", LogLevel.Warning).AddFilter("Yarp", LogLevel.Error).AddFilter("System", LogLevel.Warning)
             .AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Information)
             .AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None); // it would make an activity for every request, beside ours
+        logging?.Invoke(builder.Logging);
         builder.WebHost.UseKestrel(kestrel => Configure(kestrel, options));
 
         var services = builder.Services;

@@ -18,12 +18,15 @@ public static class ModelHost
     /// <summary>Loads libtorch and the model, and builds the server; the caller runs and stops it.</summary>
     /// <exception cref="InvalidDataException">The model cannot be run; the message says why.</exception>
     /// <exception cref="IOException">A file is missing.</exception>
-    public static WebApplication Build(ModelServerOptions options)
+    /// <param name="options">Settings.</param>
+    /// <param name="logging">What a process of several roles changes in the log.</param>
+    public static WebApplication Build(ModelServerOptions options, Action<ILoggingBuilder>? logging = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         TorchLibrary.Load(options.Threads);
         var builder = WebApplication.CreateEmptyBuilder(new());
         builder.Logging.AddSimpleConsole(console => console.SingleLine = true).AddFilter("Microsoft", LogLevel.Warning);
+        logging?.Invoke(builder.Logging);
         builder.WebHost.UseKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
