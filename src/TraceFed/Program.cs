@@ -12,6 +12,7 @@ var root = new RootCommand("TraceFed: federated safety for large language models
     PolicyCommand.Create(),
     SimulateCommand.Create(),
     UpCommand.Create(),
+    PkiCommand.Create(),
     FactsCommand.Create(),
     TrainCommand.Create(),
     ModelCommand.Create(),

@@ -25,11 +25,31 @@ internal static class SimulateCommand
         mode.AcceptOnlyFromAmong("auto", "everyone", "committee", "neighbours", "bonawitz");
         var compute = new Option<string>("--compute") { Description = "Where the server of mode bonawitz adds masks: auto takes CUDA where there is one, cuda refuses to run without. Windows run on the processor.", DefaultValueFactory = _ => "auto" };
         compute.AcceptOnlyFromAmong("auto", "cuda", "simd");
+        var transport = new Option<string>("--transport") { Description = $"memory: messages are encoded and handed over. grpc: up to {SimulateGrpc.MaxAgents} agents, each with its own certificate and connection (mutual TLS 1.3, loopback).", DefaultValueFactory = _ => "memory" };
+        transport.AcceptOnlyFromAmong("memory", "grpc");
+        var kill = Number("--kill", 0, "Agents killed in the first window of --transport grpc: half before their vector is sent, half right after.", 0, SimulateGrpc.MaxAgents);
         var json = new Option<bool>("--json") { Description = "One JSON object per line for programs." };
-        var command = new Command("simulate", "Sum many agents' vectors privately, in one process, and measure it.") { agents, dims, windows, dropout, corrupt, mode, compute, seed, json };
+        var command = new Command("simulate", "Sum many agents' vectors privately, in one process, and measure it.") { agents, dims, windows, dropout, corrupt, mode, compute, transport, kill, seed, json };
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(transport) == "grpc")
+            {
+                if (result.GetValue(agents) > SimulateGrpc.MaxAgents)
+                    result.AddError($"--agents: at most {SimulateGrpc.MaxAgents} with --transport grpc.");
+                if (result.GetValue(dropout) > 0)
+                    result.AddError("--dropout: with --transport grpc, use --kill.");
+                if (result.GetValue(kill) * 3 > result.GetValue(agents))
+                    result.AddError("--kill: at most a third of the agents.");
+            }
+            else if (result.GetValue(kill) > 0)
+            {
+                result.AddError("--kill: needs --transport grpc.");
+            }
+        });
         Examples.Of(command,
             "tracefed simulate --agents 1000 --dims 1024 --windows 3 --dropout 0.1",
             "tracefed simulate --agents 10000 --json",
+            "tracefed simulate --agents 20 --dims 64 --transport grpc --kill 3",
             "tracefed simulate --mode bonawitz --compute simd --json");
         command.SetAction(async (parsed, cancellation) =>
         {
@@ -49,12 +69,24 @@ internal static class SimulateCommand
             if (parsed.GetValue(mode) == "bonawitz")
                 return await BonawitzAsync(device, report, cancellation);
             var setting = new Setting(parsed.GetValue(agents), parsed.GetValue(dims), parsed.GetValue(windows), parsed.GetValue(dropout), parsed.GetValue(corrupt), parsed.GetValue(mode)!, parsed.GetValue(seed));
+            if (parsed.GetValue(transport) == "grpc")
+                return await RunGrpcAsync(setting, parsed.GetValue(kill), report, parsed.InvocationConfiguration.Error, cancellation);
             return Run(setting, report, parsed.InvocationConfiguration.Error, cancellation);
         });
         return command;
     }
 
     internal sealed record Setting(int Agents, int Dims, int Windows, double Dropout, double Corrupt, string Mode, int Seed);
+
+    private static async Task<int> RunGrpcAsync(Setting s, int kill, Report report, TextWriter error, CancellationToken cancellation)
+    {
+        // As many as are killed, so that the parameters leave room for them.
+        var expected = s with { Dropout = (double)kill / s.Agents };
+        if (Parameters(expected) is { } chosen)
+            return await SimulateGrpc.RunAsync(s, kill, chosen.Parameters, chosen.Committee, report, error, cancellation);
+        await error.WriteLineAsync($"No holders serve {s.Agents} agents with {s.Corrupt} corrupt and {kill} killed in mode {s.Mode}.");
+        return 1;
+    }
 
     internal static int Run(Setting s, Report report, TextWriter error, CancellationToken cancellation)
     {

@@ -30,6 +30,16 @@ public class CommandTests
     }
 
     [Fact]
+    public async Task Simulate_over_grpc_sums_exactly_when_agents_are_killed()
+    {
+        var (code, output, error) = await RunAsync(["simulate", "--agents", "12", "--dims", "17", "--windows", "2", "--transport", "grpc", "--kill", "3", "--json"]);
+        var figures = output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => JsonDocument.Parse(l).RootElement).ToDictionary(f => f.GetProperty("figure").GetString()!);
+        Assert.Equal((0, ""), (code, error));
+        Assert.Equal(1, figures["secagg.exact"].GetProperty("value").GetDouble());
+        Assert.Equal(11, figures["secagg.survivors"].GetProperty("value").GetDouble()); // one of the three died before its vector
+    }
+
+    [Fact]
     public async Task Check_writes_one_json_line_per_input_line()
     {
         var (code, output, _) = await RunAsync(["check", "--stage", "input"], "{\"id\":\"1\",\"text\":\"good morning\"}\nbad\n");
@@ -56,6 +66,11 @@ public class CommandTests
     [InlineData(2, "key", "new")]
     [InlineData(2, "key", "new", "--name", "a b")]
     [InlineData(2, "simulate", "--compute", "gpu")]
+    [InlineData(2, "simulate", "--kill", "3")]
+    [InlineData(2, "simulate", "--transport", "grpc", "--agents", "201")]
+    [InlineData(2, "simulate", "--transport", "grpc", "--agents", "20", "--kill", "8")]
+    [InlineData(2, "pki", "issue", "spiffe://a.example/policy")]
+    [InlineData(1, "pki", "issue", "spiffe://a.example/policy", "--output", "p", "--ca", "nowhere")]
     [InlineData(0, "simulate", "--agents", "3", "--dims", "1", "--compute", "simd")]
     [InlineData(2, "nonsense")]
     [InlineData(0, "--version")]
