@@ -26,7 +26,7 @@ public sealed class DecoderSession : IDisposable
     private readonly int[] _maskOf;
     private readonly int[] _noMask;
     private readonly DirectionMasks _noDirections;
-    private readonly bool _cpu;
+    private readonly bool _simd;
     private PathMaskTable _masks;
     private DeviceMasks? _deviceMasks;
 
@@ -35,14 +35,20 @@ public sealed class DecoderSession : IDisposable
     /// <param name="capacity">Tokens of one sequence.</param>
     /// <param name="chunk">Tokens of a prompt that one call takes.</param>
     public DecoderSession(Decoder decoder, int slots, int capacity, int chunk = 256)
+        : this(decoder, slots, capacity, chunk, decoder.Device.type == DeviceType.CPU)
+    {
+    }
+
+    /// <param name="simd">Our SIMD between the products; false takes the steps of a CUDA device, which also run on a processor, for the tests.</param>
+    internal DecoderSession(Decoder decoder, int slots, int capacity, int chunk, bool simd)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(slots);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(capacity);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(capacity, decoder.Config.MaxPositions);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(chunk);
         (_decoder, _config, Slots, Capacity, Chunk) = (decoder, decoder.Config, slots, capacity, chunk);
-        _cpu = decoder.Device.type == DeviceType.CPU;
-        if (_cpu && decoder.Type != ScalarType.Float32)
+        _simd = simd;
+        if (_simd && decoder.Type != ScalarType.Float32)
         {
             throw new ArgumentException($"On the CPU parameters are Float32, not {decoder.Type}.", nameof(decoder));
         }
@@ -76,7 +82,7 @@ public sealed class DecoderSession : IDisposable
             {
                 throw new ArgumentException("The masks are for another model.", nameof(value));
             }
-            var device = _cpu ? null : new DeviceMasks(value);
+            var device = _simd ? null : new DeviceMasks(value);
             _deviceMasks?.Dispose();
             (_masks, _deviceMasks) = (value, device);
         }
@@ -155,10 +161,10 @@ public sealed class DecoderSession : IDisposable
         var step = new Step(tokens.Length, slot, prompt);
         var ids = Integers(tokens);
         var x = _decoder.Weights.Embedding.index_select(0, ids);
-        if (!_cpu || _decoder.Weights.Positions is not null)
+        if (!_simd || _decoder.Weights.Positions is not null)
         {
             step.Positions = Integers(_positions.AsSpan(0, tokens.Length));
-            step.MaskOf = _cpu ? null : Integers32(_maskOf.AsSpan(0, tokens.Length));
+            step.MaskOf = _simd ? null : Integers32(_maskOf.AsSpan(0, tokens.Length));
         }
         if (_decoder.Weights.Positions is { } learned)
         {
@@ -189,7 +195,7 @@ public sealed class DecoderSession : IDisposable
             y = y.narrow(0, tokens.Length - 1, 1);
         }
         var result = F.linear(y, _decoder.Head);
-        if (!_cpu)
+        if (!_simd)
         {
             result = result.to(ScalarType.Float32).cpu();
         }
@@ -219,7 +225,7 @@ public sealed class DecoderSession : IDisposable
     private Tensor Attend(int layer, Tensor joined, Step step)
     {
         long keys = _config.KeyValueHeads, group = _config.Heads / _config.KeyValueHeads, size = _config.HeadSize, n = step.Rows;
-        if (_cpu)
+        if (_simd)
         {
             RotateAndStore(joined, layer, step);
         }
@@ -316,7 +322,7 @@ public sealed class DecoderSession : IDisposable
 
     private Tensor Activate(Tensor up, Step step)
     {
-        if (!_cpu)
+        if (!_simd)
         {
             return _decoder.Activate(up);
         }
@@ -357,7 +363,7 @@ public sealed class DecoderSession : IDisposable
         {
             return;
         }
-        if (_cpu)
+        if (_simd)
         {
             PathScale.Apply(new HiddenRows<float>(TensorMemory.Floats(values, step.Rows * length), length, _maskOf.AsSpan(0, step.Rows)), gains);
         }
@@ -370,7 +376,7 @@ public sealed class DecoderSession : IDisposable
     /// <summary>x ← x + Δ, the masks' directions and features, and the next norm: one pass on the CPU.</summary>
     private Tensor AddAndNormalise(Tensor x, Tensor delta, Tensor gain, Tensor? bias, LayerMasks? masks, int layer, Step step)
     {
-        if (!_cpu)
+        if (!_simd)
         {
             x.add_(delta);
             if (masks is not null)

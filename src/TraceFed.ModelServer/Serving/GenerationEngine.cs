@@ -59,6 +59,9 @@ internal sealed partial class GenerationEngine : IAsyncDisposable
 
     public int Vocabulary => _decoder.Config.Vocabulary;
 
+    /// <summary>The engine has failed or was stopped; no request is served any more.</summary>
+    public bool HasEnded => _ended.Task.IsCompleted;
+
     /// <summary>Path masks that requests may name. Running requests keep theirs.</summary>
     /// <exception cref="ArgumentException">A mask does not fit the model.</exception>
     public void SetMasks(IReadOnlyDictionary<string, PathMask> masks)

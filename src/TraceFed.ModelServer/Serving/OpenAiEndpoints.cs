@@ -36,7 +36,11 @@ internal sealed class OpenAiEndpoints(ModelServerOptions options, LoadedModel mo
             json.WriteEndArray();
             json.WriteEndObject();
         })));
-        app.MapGet("/healthz", static context => context.Response.WriteAsync("ok\n"));
+        app.MapGet("/healthz", context =>
+        {
+            context.Response.StatusCode = model.Engine.HasEnded ? StatusCodes.Status503ServiceUnavailable : StatusCodes.Status200OK;
+            return context.Response.WriteAsync(model.Engine.HasEnded ? "ended\n" : "ok\n");
+        });
     }
 
     private async Task GuardAsync(HttpContext context, Func<Task> answer)
@@ -100,7 +104,7 @@ internal sealed class OpenAiEndpoints(ModelServerOptions options, LoadedModel mo
         var generation = new Generation(prompt, Math.Min(request.MaxTokens ?? options.DefaultMaxTokens, model.Engine.Capacity - prompt.Count), request.Sampling, mask, end.Token);
         if (!model.Engine.TryAdd(generation))
         {
-            throw new RequestException(StatusCodes.Status429TooManyRequests, "queue_full", "The model serves as many requests as it may; try again soon.");
+            throw Refused();
         }
         try
         {
@@ -175,6 +179,10 @@ internal sealed class OpenAiEndpoints(ModelServerOptions options, LoadedModel mo
         await context.Response.BodyWriter.FlushAsync(context.RequestAborted);
     }
 
+    private RequestException Refused() => model.Engine.HasEnded
+        ? new RequestException(StatusCodes.Status503ServiceUnavailable, "model_unavailable", "The model has ended.")
+        : new RequestException(StatusCodes.Status429TooManyRequests, "queue_full", "The model serves as many requests as it may; try again soon.");
+
     private static string Reason(Generation generation, AnswerText text) => text.Stopped ? "stop" : generation.Finish switch
     {
         FinishReason.Stop => "stop",
@@ -212,7 +220,7 @@ internal sealed class OpenAiEndpoints(ModelServerOptions options, LoadedModel mo
         foreach (var tokens in inputs)
         {
             vectors.Add(await (model.Engine.TryEmbed(tokens, context.RequestAborted)
-                ?? throw new RequestException(StatusCodes.Status429TooManyRequests, "queue_full", "The model serves as many requests as it may; try again soon.")));
+                ?? throw Refused()));
         }
         var count = inputs.Sum(tokens => tokens.Count);
         await WriteAsync(context, 200, json =>
