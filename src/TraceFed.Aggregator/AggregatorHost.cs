@@ -28,7 +28,9 @@ public static class AggregatorHost
     }
 
     /// <summary>Builds the role from settings without <see cref="Problems"/>; the caller runs and stops it.</summary>
-    public static WebApplication Build(AggregatorOptions options)
+    /// <param name="options">Settings.</param>
+    /// <param name="logging">What a process of several roles changes in the log.</param>
+    public static WebApplication Build(AggregatorOptions options, Action<ILoggingBuilder>? logging = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         var builder = WebApplication.CreateEmptyBuilder(new());
@@ -38,6 +40,7 @@ public static class AggregatorHost
             .AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Information)
             // A refused write is counted and handled; EF would print the statement.
             .AddFilter("Microsoft.EntityFrameworkCore", LogLevel.None);
+        logging?.Invoke(builder.Logging);
         var listen = new Uri(options.Listen);
         builder.WebHost.UseKestrel(kestrel =>
         {

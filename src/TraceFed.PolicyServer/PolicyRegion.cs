@@ -93,32 +93,6 @@ public sealed class PolicyRegion : IDisposable
         return [.. rows.Select(r => new SignedAnnouncement((ulong)r.Pane, r.Statement, r.Signature))];
     }
 
-    /// <summary>A region begins an epoch of keys: panes that were announced for an earlier one and not used are left, their ε counts as spent, and new ones follow.</summary>
-    /// <returns>The pane to be counted next.</returns>
-    /// <exception cref="IOException">It could not be stored; to be asked again.</exception>
-    public async Task<ulong> BeginEpochAsync(ulong epoch, CancellationToken cancellation)
-    {
-        await _gate.WaitAsync(cancellation);
-        try
-        {
-            var announcer = await AnnouncerAsync(cancellation);
-            if (epoch <= _epoch)
-                return announcer.LastPane - Announcer.Ahead + 1;
-            AnnouncementRow[] rows = [Sign(announcer.Next(default, epoch)), Sign(announcer.Next(default, epoch))];
-            if (await _store.AnnounceAsync(rows, cancellation) != Stored.Done)
-            {
-                _announcer = null;
-                throw new IOException("The announcements of the epoch could not be stored.");
-            }
-            _epoch = epoch;
-            return (ulong)rows[0].Pane;
-        }
-        finally
-        {
-            _gate.Release();
-        }
-    }
-
     /// <summary>Takes a release. The same one again is taken again; it changes nothing.</summary>
     /// <param name="message">JSON of <see cref="RegionRelease"/>.</param>
     public async Task<ReleaseRefusal> AcceptAsync(ReadOnlyMemory<byte> message, CancellationToken cancellation)

@@ -4,13 +4,15 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Console;
 using NSec.Cryptography;
+using TraceFed.Aggregator;
+using TraceFed.Aggregator.Regions;
 using TraceFed.Gateway;
 using TraceFed.Gateway.Configuration;
 using TraceFed.Gateway.Federation;
 using TraceFed.PolicyServer;
-using TraceFed.PolicyServer.Releases;
 using TraceFed.Privacy.DifferentialPrivacy;
 using TraceFed.Privacy.Indicators;
+using ReleaseRefusal = TraceFed.PolicyServer.Releases.ReleaseRefusal;
 
 namespace TraceFed;
 
@@ -61,15 +63,8 @@ internal sealed class UpFederation : IAsyncDisposable
         try
         {
             ulong pane = 1;
-            for (var done = 0; _settings.Panes == 0 || done < _settings.Panes; done++, pane++)
-            {
-                if (_region.NeedsEpoch)
-                {
-                    _region.BeginEpoch();
-                    pane = await _policy.BeginEpochAsync(_region.Epoch, cancellation);
-                }
+            for (; _settings.Panes == 0 || pane <= (ulong)_settings.Panes; pane++)
                 await PaneAsync(pane, cancellation);
-            }
         }
         finally
         {
@@ -99,39 +94,39 @@ internal sealed class UpFederation : IAsyncDisposable
         var announcements = await _policy.AnnouncementsAsync(pane, 1, cancellation);
         if (announcements is not [var signed] || !PaneAnnouncement.TryVerify(signed.Statement, signed.Signature, _policyKey.PublicKey, out var announced) || announced.Pane != pane)
             throw new IOException($"The policy role has not announced pane {pane}.");
-        var length = TimeSpan.FromMilliseconds(announced.IntervalMilliseconds);
-        _report.Opened(pane, length.TotalSeconds);
-        await Task.Delay(length, cancellation);
-
         long sent = 0;
-        var result = _region.Run(announced, () => sent = _traffic.Take());
-        _report.Closed(pane, result.Survivors, result.UploadBytes);
-        var schema = _policy.Schema;
-        var noise = new PaneNoise(schema, announced.Mode, announced.NanoEpsilon, announced.GuaranteedHonest);
-        var thresholded = result.Sum is null ? null : PaneRelease.Of(noise, pane, result.Sum, result.Survivors, announced.MinimumCrowd);
-        var withheld = thresholded is null || thresholded.IsWithheld;
-        var release = new RegionRelease(Name, announced.Epoch, pane, Convert.ToHexStringLower([.. schema.Hash]), announced.Mode, withheld ? 0 : result.Survivors, withheld,
-            withheld ? [] : [.. thresholded!.Values.ToArray().Select(v => v == PaneRelease.Marker ? (long?)null : v)]);
-        if (await _policy.AcceptAsync(release.ToBytes(), cancellation) is var refusal and not ReleaseRefusal.None)
-            throw new IOException($"The policy role did not take the release: {refusal}.");
-        if (withheld)
+        if (await _region.OpenAsync(signed, cancellation))
         {
-            _report.Burnt(pane, result.Refusal.ToString());
+            var length = TimeSpan.FromMilliseconds(announced.IntervalMilliseconds);
+            _report.Opened(pane, length.TotalSeconds);
+            await Task.Delay(length, cancellation);
+            var (heard, bytes) = await _region.CloseAsync(announced, () => sent = _traffic.Take(), cancellation);
+            _report.Closed(pane, heard, bytes);
+        }
+        var message = await _region.ReleaseAsync(cancellation);
+        if (await _policy.AcceptAsync(message, cancellation) is var refusal and not ReleaseRefusal.None)
+            throw new IOException($"The policy role did not take the release: {refusal}.");
+        var release = RegionRelease.FromBytes(message)!;
+        if (release.Withheld)
+        {
+            _report.Withheld(pane);
             return;
         }
-        _report.Released(pane, result.Survivors, Agents, thresholded!.Dimensions.Sum(d => d.EpsilonCentral), thresholded.Dimensions.Sum(d => d.EpsilonLocal), thresholded.Dimensions.Sum(d => d.Delta),
-            Figures(schema, thresholded, _settings.RequestsPerSecond > 0 ? sent : null), thresholded.Values.Count(PaneRelease.Marker), $"{_policyAddress}/v1/regions/{Name}/releases/{pane}");
+        _report.Released(pane, release.Survivors, Agents, release.Dimensions.Sum(d => d.EpsilonCentral ?? double.PositiveInfinity), release.Dimensions.Sum(d => d.EpsilonLocal ?? double.PositiveInfinity),
+            release.Dimensions.Sum(d => d.Delta), Figures(_policy.Schema, release, _settings.RequestsPerSecond > 0 ? sent : null), release.Values.Count(v => v is null),
+            $"{_policyAddress}/v1/regions/{Name}/releases/{pane}");
     }
 
     /// <summary>What a person wants to see first: requests, and what was found beyond the noise. Everything is in the JSON.</summary>
-    private static List<UpFigure> Figures(IndicatorSchema schema, PaneRelease release, long? sent)
+    private static List<UpFigure> Figures(IndicatorSchema schema, RegionRelease release, long? sent)
     {
         var figures = new List<UpFigure>();
         for (var i = 0; i < schema.Coordinates; i++)
         {
-            var requests = schema.IndicatorAt(i).Definition.Kind == IndicatorKind.Requests;
-            if ((requests || schema.IndicatorAt(i).Definition.Kind == IndicatorKind.Findings) && release.FigureAt(i) is { } f && (requests || f.Low95 > 0))
-                figures.Add(new(schema.NameOf(i), f.Value, f.Low95, f.High95, f.Sigma, requests ? sent : null));
+            var (indicator, noise) = (schema.IndicatorAt(i), release.Dimensions[schema.IndicatorAt(i).Dimension]);
+            var requests = indicator.Definition.Kind == IndicatorKind.Requests;
+            if ((requests || indicator.Definition.Kind == IndicatorKind.Findings) && release.Values[i] is { } value && (requests || value > noise.Margin))
+                figures.Add(new(schema.NameOf(i), value, Math.Max(0, value - noise.Margin), value + noise.Margin, noise.Sigma, requests ? sent : null));
         }
         return figures;
     }
@@ -182,10 +177,36 @@ internal sealed class UpFederation : IAsyncDisposable
             members.Add(Member($"gateway-{i + 1}", (announced, vector) => indicators.Close(announced, vector)));
         }
         members.Add(Member("quiet", QuietAgent(_policy.Schema)));
-        _owned.Add(_region = new(members, _policy.Schema.Coordinates));
+        var aggregator = await AggregatorAsync(members, schemaFile, cancellation);
+        _owned.Add(_region = new(members, _policy.Schema.Coordinates, aggregator.Services.GetRequiredService<IGrainFactory>()));
         _report.Started(_gateways, _policyAddress, Name, _settings.Upstream,
-            "the messages of the protocol, signed, masked and checked as between machines, passed inside this process", _settings, Agents, Agents, GuaranteedHonest, Epsilon);
+            "say to the aggregator what they would over a network: signed, masked and checked, but inside this process", _settings, Agents, Agents, GuaranteedHonest, Epsilon);
     }
+
+    private async Task<WebApplication> AggregatorAsync(List<UpMember> members, string schemaFile, CancellationToken cancellation)
+    {
+        var enrolled = Path.Combine(_folder, "enrolled");
+        await File.WriteAllLinesAsync(enrolled, members.Select(m => $"{m.Id} {Base64(m.Identity.PublicKey)}"), cancellation);
+        var aggregator = AggregatorHost.Build(new()
+        {
+            Region = Name,
+            RegionNumber = UpRegion.Number,
+            Database = Path.Combine(_folder, "aggregator.db"),
+            Listen = Address(3),
+            Enrolled = enrolled,
+            PolicyKey = Base64(_policyKey.PublicKey),
+            Indicators = schemaFile,
+            MinimumCrowd = Agents,
+            EpochWindows = 16 * UpRegion.BundleWindows,
+            BundleWindows = UpRegion.BundleWindows,
+        }, Quiet);
+        _apps.Add(aggregator);
+        await aggregator.MigrateAsync(cancellation);
+        await aggregator.StartAsync(cancellation);
+        return aggregator;
+    }
+
+    private static string Base64(PublicKey key) => Convert.ToBase64String(key.Export(KeyBlobFormat.RawPublicKey));
 
     private UpMember Member(string name, Func<PaneAnnouncement, uint[], PaneOutcome> close)
     {
@@ -230,7 +251,8 @@ internal sealed class UpFederation : IAsyncDisposable
     /// <summary>What standard output says is the report; what goes wrong goes to standard error.</summary>
     private static void Quiet(ILoggingBuilder logging)
     {
-        logging.AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Warning).AddFilter("TraceFed", LogLevel.Warning);
+        logging.AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Warning).AddFilter("TraceFed", LogLevel.Warning)
+            .AddFilter("Orleans.Runtime.Watchdog", LogLevel.Error); // it takes a machine at work for a deadlock
         logging.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
     }
 

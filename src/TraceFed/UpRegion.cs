@@ -1,7 +1,9 @@
 using System.Security.Cryptography;
 using NSec.Cryptography;
+using TraceFed.Aggregator.Grains;
 using TraceFed.Privacy.DifferentialPrivacy;
 using TraceFed.Privacy.SecureAggregation;
+using TraceFed.PolicyServer;
 using TraceFed.Protocol.SecureAggregation;
 
 namespace TraceFed;
@@ -12,143 +14,179 @@ namespace TraceFed;
 /// <param name="Close">Ends the pane of its counters: charged, noised, ready to be masked.</param>
 internal sealed record UpMember(string Id, Key Identity, Func<PaneAnnouncement, uint[], PaneOutcome> Close);
 
-/// <summary>What became of a pane.</summary>
-/// <param name="Sum">The noised sum; null when it was given up.</param>
-/// <param name="Survivors">Agents in it.</param>
-/// <param name="UploadBytes">Of one agent: its masked message.</param>
-/// <param name="Refusal">Why it was given up.</param>
-internal sealed record UpPane(uint[]? Sum, int Survivors, int UploadBytes, Refusal Refusal);
-
-/// <summary>The region of <c>tracefed up</c>: three agents, who are also the holders, and their aggregator, through the real protocol messages.</summary>
-internal sealed class UpRegion : IDisposable
+/// <summary>The members of <c>tracefed up</c>, agents who are also the holders, speaking with the aggregator's grains: the messages that go over a network otherwise.</summary>
+internal sealed class UpRegion(IReadOnlyList<UpMember> members, int coordinates, IGrainFactory grains) : IDisposable
 {
-    private const int BundleWindows = 16;
-    private const int EpochWindows = 256;
+    public const int Number = 1;
+    public const int BundleWindows = 16;
 
-    private readonly IReadOnlyList<UpMember> _members;
-    private readonly Dictionary<string, PublicKey> _enrolled;
-    private readonly int _coordinates;
-    private EpochState? _epoch;
+    private static readonly TimeSpan s_look = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(20);
+
+    private readonly UpMember[] _members = [.. members.OrderBy(m => m.Id, StringComparer.Ordinal)]; // a roster is in the order of names
+    private readonly Dictionary<string, PublicKey> _enrolled = members.ToDictionary(m => m.Id, m => m.Identity.PublicKey, StringComparer.Ordinal);
+    private readonly IRegionGrain _region = grains.GetGrain<IRegionGrain>(Number);
     private AgentState[] _agents = [];
     private HolderState[] _holders = [];
+    private ulong _epoch;
     private int _window;
+    private int _bundled; // windows before it have bundles
+    private long _released;
 
-    public UpRegion(IReadOnlyList<UpMember> members, int coordinates)
+    /// <summary>A pane begins: keys for its window are there, and the announcement is with the aggregator. False when it was announced for an epoch that has ended: the pane comes to nothing.</summary>
+    public async Task<bool> OpenAsync(SignedAnnouncement announced, CancellationToken cancellation)
     {
-        (_members, _coordinates) = (members, coordinates);
-        _enrolled = members.ToDictionary(m => m.Id, m => m.Identity.PublicKey, StringComparer.Ordinal);
+        await _region.Tick();
+        var view = await _region.View();
+        if (view.Epoch != _epoch)
+            await JoinAsync(view.Epoch, cancellation);
+        if (_window == _bundled)
+            await BundleAsync(cancellation);
+        var answer = await AskAsync(() => _region.Announce(announced.Statement, announced.Signature), cancellation);
+        if (answer.Refusal == Refusal.WrongContext)
+            return false;
+        Expect(answer);
+        return true;
     }
 
-    /// <summary>Number of the epoch of keys; 0 before the first.</summary>
-    public ulong Epoch { get; private set; }
-
-    /// <summary>The epoch's windows are used up, or it has not begun.</summary>
-    public bool NeedsEpoch => _epoch is null || _window >= EpochWindows;
-
-    /// <summary>Sets up an epoch: keys are advertised, nonces opened, the roster verified by every member.</summary>
-    public void BeginEpoch()
-    {
-        End();
-        Epoch++;
-        var parameters = new EpochParameters
-        {
-            Region = 1,
-            Schema = 1,
-            Epoch = Epoch,
-            Dims = _coordinates,
-            Mode = HolderMode.Everyone,
-            Degree = _members.Count - 1,
-            Threshold = (_members.Count * 2 / 3) + (_members.Count * 2 % 3 == 0 ? 0 : 1),
-            Quorum = _members.Count,
-            MinSurvivors = CrowdRule.LowestMinimum,
-            Windows = EpochWindows,
-        };
-        var epoch = new EpochState(parameters, _enrolled);
-        var states = _members.Select(m =>
-        {
-            var secrets = RandomNumberGenerator.GetBytes(96);
-            var state = new MemberState(m.Id, m.Identity, _enrolled, parameters.Region, Epoch, holderOnly: false, secrets);
-            CryptographicOperations.ZeroMemory(secrets);
-            return state;
-        }).ToArray();
-        foreach (var state in states)
-            Expect(epoch.Handle(state.Advertise()));
-        var listing = Expect(epoch.CloseListing()).Message!;
-        foreach (var state in states)
-            Expect(epoch.Handle(Expect(state.Handle(listing)).Message!));
-        (_agents, _holders) = (new AgentState[states.Length], new HolderState[states.Length]);
-        foreach (var state in states)
-        {
-            // Each member checks the roster itself; nothing that the aggregator says is believed.
-            Expect(new(Roster.TryVerify(RosterMessage.TryDecode(epoch.RosterMessage!)!, _enrolled, out var roster)));
-            Expect(new(state.Join(roster!, out var agent, out var holder)));
-            (_agents[agent!.Index], _holders[holder!.Index]) = (agent, holder);
-        }
-        (_epoch, _window) = (epoch, 0);
-    }
-
-    /// <summary>Ends a pane: W0 of every agent, W1 to W5.</summary>
+    /// <summary>The pane ends: W0 of every agent, W1 to W5.</summary>
     /// <param name="announced">Verified.</param>
-    /// <param name="closed">Called when every agent has taken its counts.</param>
-    public UpPane Run(PaneAnnouncement announced, Action closed)
+    /// <param name="closed">Called when every agent has taken its counts, before anything is sent.</param>
+    /// <returns>Agents heard, and the bytes of a message.</returns>
+    public async Task<(int Heard, int Bytes)> CloseAsync(PaneAnnouncement announced, Action closed, CancellationToken cancellation)
     {
-        var epoch = _epoch ?? throw new InvalidOperationException("There is no epoch.");
         var number = _window++;
-        if (number % BundleWindows == 0)
-            Activate(epoch, number);
-        var window = epoch.StartWindow(number)!;
-        var vectors = new List<(AgentState Agent, uint[] Vector)>();
-        foreach (var (member, agent) in _members.OrderBy(m => m.Id, StringComparer.Ordinal).Zip(_agents)) // a roster is in the order of names
-        {
-            var vector = new uint[_coordinates];
-            if (member.Close(announced, vector) != PaneOutcome.Refused)
-                vectors.Add((agent, vector));
-        }
+        var window = grains.GetGrain<IWindowGrain>(GrainKeys.Window(Number, _epoch, number));
+        var messages = new List<byte[]>();
+        var vectors = _members.Select(_ => new uint[coordinates]).ToArray();
+        var outcomes = _members.Select((m, i) => m.Close(announced, vectors[i])).ToArray();
         closed();
-        var bytes = 0;
-        foreach (var (agent, vector) in vectors)
+        for (var i = 0; i < _members.Length; i++)
         {
-            var message = Expect(agent.Mask(number, vector)).Message!;
-            bytes = message.Length;
-            Expect(window.Handle(message));
+            if (outcomes[i] != PaneOutcome.Refused)
+                messages.Add(Expect(_agents[i].Mask(number, vectors[i])));
         }
-        var proposal = window.Propose();
-        if (proposal.Refusal != Refusal.None)
-            return new(null, window.Heard, bytes, proposal.Refusal);
-        foreach (var holder in _holders)
+        foreach (var message in messages)
+            Expect(await AskAsync(() => window.Send(message), cancellation));
+        // From here on a refusal means that the window is over; what became of it is in the release.
+        if ((await AskAsync(window.Proposal, cancellation)).Message is { } proposal)
         {
-            var signature = holder.Handle(proposal.Message!);
-            if (signature.Refusal != Refusal.None)
-                return new(null, window.Heard, bytes, signature.Refusal);
-            Expect(window.Handle(signature.Message!));
+            foreach (var holder in _holders)
+            {
+                if (holder.Handle(proposal).Message is { } signature)
+                    await AskAsync(() => window.Send(signature), cancellation);
+            }
+            foreach (var holder in _holders)
+            {
+                // Once enough have opened, the others are not asked.
+                if (await window.Certificate(holder.Index) is { Kind: AnswerKind.Ok, Message: { } certificate } && holder.Handle(certificate).Message is { } shares)
+                    await AskAsync(() => window.Send(shares), cancellation);
+            }
         }
-        foreach (var holder in _holders)
-            Expect(window.Handle(Expect(holder.Handle(Expect(window.Certificate(holder.Index)).Message!)).Message!));
-        var opening = window.Open();
-        return new(opening.Result?.Sum, window.Heard, bytes, opening.Result is null ? Refusal.NoQuorum : Refusal.None);
+        return (messages.Count, messages.Count == 0 ? 0 : messages[0].Length);
     }
 
-    public void Dispose() => End();
-
-    private void Activate(EpochState epoch, int first)
+    /// <summary>The next release: JSON, as it goes to the policy role.</summary>
+    public async Task<byte[]> ReleaseAsync(CancellationToken cancellation)
     {
-        foreach (var agent in _agents)
-            Expect(epoch.Handle(Expect(agent.MakeBundle(BundleWindows)).Message!));
-        var activation = Expect(epoch.ProposeActivation(first, BundleWindows)).Message!;
-        foreach (var holder in _holders)
-            Expect(epoch.Handle(Expect(holder.Handle(activation)).Message!));
-        foreach (var agent in _agents)
-            Expect(agent.Handle(Expect(epoch.Activated(first, agent.Index)).Message!));
+        for (var waited = TimeSpan.Zero; waited < s_patience; waited += s_look)
+        {
+            await _region.Tick();
+            if (await _region.Releases(_released) is [var release, ..])
+            {
+                _released++;
+                return release;
+            }
+            await Task.Delay(s_look, cancellation);
+        }
+        throw new IOException("The region released nothing.");
     }
 
-    private void End()
+    public void Dispose()
     {
         foreach (var agent in _agents)
             agent.Dispose();
         foreach (var holder in _holders)
             holder.Dispose();
-        (_epoch, _agents, _holders) = (null, [], []);
+        (_agents, _holders) = ([], []);
     }
 
-    private static Reply Expect(Reply reply) => reply.Refusal == Refusal.None ? reply : throw new InvalidOperationException($"Refused: {reply.Refusal}.");
+    /// <summary>E0 and E1: keys are advertised, nonces opened, the roster verified by every member.</summary>
+    private async Task JoinAsync(ulong number, CancellationToken cancellation)
+    {
+        Dispose();
+        var epoch = Epoch(number);
+        var states = _members.Select(m =>
+        {
+            var secrets = RandomNumberGenerator.GetBytes(96);
+            var state = new MemberState(m.Id, m.Identity, _enrolled, Number, number, holderOnly: false, secrets);
+            CryptographicOperations.ZeroMemory(secrets);
+            return state;
+        }).ToArray();
+        foreach (var state in states)
+            Expect(await AskAsync(() => epoch.Send(state.Advertise()), cancellation));
+        var listing = Expect(await AskAsync(epoch.Listing, cancellation)).Message!;
+        foreach (var state in states)
+        {
+            var reveal = Expect(state.Handle(listing));
+            Expect(await AskAsync(() => epoch.Send(reveal), cancellation));
+        }
+        var message = Expect(await AskAsync(epoch.Roster, cancellation)).Message!;
+        (_agents, _holders) = (new AgentState[states.Length], new HolderState[states.Length]);
+        foreach (var state in states)
+        {
+            // Each member checks the roster itself; nothing that the aggregator says is believed.
+            if (Roster.TryVerify(RosterMessage.TryDecode(message)!, _enrolled, out var roster) is var wrong and not Refusal.None)
+                throw new IOException($"The roster is refused: {wrong}.");
+            if (state.Join(roster!, out var agent, out var holder) is var refusal and not Refusal.None)
+                throw new IOException($"A member cannot join: {refusal}.");
+            (_agents[agent!.Index], _holders[holder!.Index]) = (agent, holder);
+        }
+        (_epoch, _window, _bundled) = (number, 0, 0);
+    }
+
+    /// <summary>E2 and E3: what lets the holders open the next windows, and who is active in them.</summary>
+    private async Task BundleAsync(CancellationToken cancellation)
+    {
+        var epoch = Epoch(_epoch);
+        var first = _window;
+        foreach (var agent in _agents)
+        {
+            var bundle = Expect(agent.MakeBundle(BundleWindows));
+            Expect(await AskAsync(() => epoch.Send(bundle), cancellation));
+        }
+        var activation = Expect(await AskAsync(() => epoch.Activation(first), cancellation)).Message!;
+        foreach (var holder in _holders)
+        {
+            var confirm = Expect(holder.Handle(activation));
+            Expect(await AskAsync(() => epoch.Send(confirm), cancellation));
+        }
+        foreach (var agent in _agents)
+        {
+            var activated = Expect(await AskAsync(() => epoch.Activated(first, agent.Index), cancellation)).Message!;
+            if (agent.Handle(activated).Refusal is var refusal and not Refusal.None)
+                throw new IOException($"An activation is refused: {refusal}.");
+        }
+        _bundled += BundleWindows;
+    }
+
+    private IEpochGrain Epoch(ulong number) => grains.GetGrain<IEpochGrain>(GrainKeys.Epoch(Number, number));
+
+    /// <summary>Asks until there is an answer: what is to be waited for is asked for again, what may be lost is sent again.</summary>
+    private async Task<Answer> AskAsync(Func<Task<Answer>> ask, CancellationToken cancellation)
+    {
+        for (var waited = TimeSpan.Zero; waited < s_patience; waited += s_look)
+        {
+            var answer = await ask();
+            if (answer.Kind is not (AnswerKind.Wait or AnswerKind.Again))
+                return answer;
+            await _region.Tick();
+            await Task.Delay(s_look, cancellation);
+        }
+        throw new IOException("The aggregator does not go on.");
+    }
+
+    private static Answer Expect(Answer answer) => answer.Kind == AnswerKind.Ok ? answer : throw new IOException($"The aggregator refused: {answer.Refusal}.");
+
+    private static byte[] Expect(Reply reply) => reply.Refusal == Refusal.None ? reply.Message! : throw new IOException($"A member refused: {reply.Refusal}.");
 }

@@ -78,12 +78,12 @@ internal sealed class UpReport(TextWriter output, bool json)
         Line(string.Create(CultureInfo.InvariantCulture, $"        {suppressed} counters below their threshold left only a marker.  {link}\n"));
     }
 
-    public void Burnt(ulong pane, string reason)
+    public void Withheld(ulong pane)
     {
         if (json)
-            Line(new { @event = "burnt", pane, reason });
+            Line(new { @event = "withheld", pane });
         else
-            Line($"pane {pane}  given up: {reason}");
+            Line($"pane {pane}  came to nothing: an agent was missing, or keys were changed");
     }
 
     public void Ended()
