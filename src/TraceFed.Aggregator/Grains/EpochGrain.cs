@@ -112,7 +112,7 @@ internal sealed class EpochGrain(EpochReplicas replicas, AggregatorStore store, 
             }
             if ((message ?? reply.Record) is not { } record)
                 return Answer.Ok(reply.Message); // decided earlier
-            var stored = await store.AppendAsync(new() { Region = _region, Epoch = _epoch, Sequence = replica.Next, Record = record });
+            var stored = await store.AppendAsync(new() { Region = _region, Epoch = _epoch, Sequence = replica.Next, Kind = (int)Wire.KindOf(record)!, Record = record });
             if (stored != Stored.Done)
             {
                 metrics.StoreFailed(stored);

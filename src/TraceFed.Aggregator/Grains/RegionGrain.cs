@@ -103,6 +103,8 @@ internal sealed class RegionGrain(EpochReplicas replicas, AggregatorStore store,
         (next.Epoch, next.Announced, next.EpochMs) = (row.Epoch + 1, 0, NowMs);
         if (await SaveAsync(next, () => store.SaveRegionAsync(next)))
             metrics.EpochBegan();
+        // The last epoch's members may still ask for its sums; those before it are history.
+        await store.PruneAsync(Region, next.Epoch - 1);
     }
 
     private async Task<bool> PassOverAsync(RegionRow row, PaneAnnouncement announced)

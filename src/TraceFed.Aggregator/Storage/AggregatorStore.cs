@@ -92,6 +92,16 @@ internal sealed class AggregatorStore(IDbContextFactory<AggregatorDatabase> fact
     public Task<List<ReleaseRow>> ReleasesAsync(long region, long after, int most) => ReadAsync(database =>
         database.Releases.AsNoTracking().Where(r => r.Region == region && r.Sequence > after).OrderBy(r => r.Sequence).Take(most).ToListAsync());
 
+    /// <summary>Forgets what only open windows need, of epochs that have none: bundles, and sums that were released. Rosters, certificates' windows and releases stay.</summary>
+    public Task<Stored> PruneAsync(long region, long beforeEpoch) => WriteAsync(async database =>
+    {
+        var ended = database.EpochRecords.Where(r => r.Region == region && r.Epoch < beforeEpoch && r.Kind == (int)Protocol.SecureAggregation.MessageKind.Bundle
+            && !database.Windows.Any(w => w.Region == region && w.Epoch == r.Epoch && !w.Released));
+        await ended.ExecuteDeleteAsync();
+        await database.Windows.Where(w => w.Region == region && w.Epoch < beforeEpoch && w.Released && w.Result != null)
+            .ExecuteUpdateAsync(set => set.SetProperty(w => w.Result, (byte[]?)null));
+    });
+
     private static void Put<T>(AggregatorDatabase database, T row, long readVersion)
         where T : class
     {

@@ -6,6 +6,9 @@ internal sealed class EpochRecord
     public long Region { get; set; }
     public long Epoch { get; set; }
     public int Sequence { get; set; }
+
+    /// <summary><see cref="Protocol.SecureAggregation.MessageKind"/>: bundles, by far the most bytes, go when the epoch is over.</summary>
+    public int Kind { get; set; }
     public byte[] Record { get; set; } = [];
 }
 

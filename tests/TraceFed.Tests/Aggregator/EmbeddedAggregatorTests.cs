@@ -139,6 +139,33 @@ public sealed class EmbeddedAggregatorTests : IDisposable
     }
 
     [Fact]
+    public async Task Bundles_go_with_the_last_window_of_their_epoch_and_not_before()
+    {
+        await using var app = await StartAsync();
+        var store = app.Services.GetRequiredService<AggregatorStore>();
+        var epoch = (long)await JoinedAsync(app);
+        var before = (await store.EpochAsync(1, epoch, 0)).Count;
+        var window = await _members.AnnounceAsync(app.Services.GetRequiredService<IGrainFactory>(), 0);
+        Assert.Equal(Stored.Done, await store.PruneAsync(1, epoch + 1));
+        Assert.Equal(before, (await store.EpochAsync(1, epoch, 0)).Count);
+        for (var i = 0; i < 5; i++)
+            Assert.Equal(AnswerKind.Ok, (await window.Send(_members.Vector(i, 0))).Kind);
+        await OpenAsync(window, [0, 1, 2, 3, 4]);
+        await app.Services.GetRequiredService<IGrainFactory>().GetGrain<IRegionGrain>(1).Tick();
+        Assert.Equal(Stored.Done, await store.PruneAsync(1, epoch + 1));
+        var left = await store.EpochAsync(1, epoch, 0);
+        Assert.Equal(before - 5, left.Count);
+        Assert.DoesNotContain(left, r => r.Kind == (int)MessageKind.Bundle);
+        Assert.Null((await store.WindowAsync(1, epoch, 0))!.Result);
+    }
+
+    private async Task<ulong> JoinedAsync(WebApplication app)
+    {
+        await _members.JoinAsync(app.Services.GetRequiredService<IGrainFactory>());
+        return _members.Epoch;
+    }
+
+    [Fact]
     public async Task Two_silos_that_both_propose_leave_one_survivor_set()
     {
         await using var app = await StartAsync();

@@ -75,6 +75,11 @@ public sealed class KilledSiloTests
             // A second survivor set for a window would need holders that sign twice; they do not, even when asked directly.
             var forged = Proposal.TryDecode(opening)! with { Survivors = [0b11111] };
             Assert.All(members.Holders, holder => Assert.NotEqual(Refusal.None, holder.Handle(forged.Encode()).Refusal));
+
+            // Without its database a silo says so in words that other silos understand, and decides nothing.
+            postgres.Stop();
+            await Assert.ThrowsAsync<TraceFed.Aggregator.Storage.StoreUnavailableException>(() => grains.GetGrain<IRegionGrain>(1).Releases(0));
+            postgres.Go();
         }
         finally
         {

@@ -36,14 +36,19 @@ internal sealed class PostgresCluster : IDisposable
         if (user is not null)
             Run("chown", [user, data]);
         cluster.Tool("initdb", ["-D", Path.Combine(data, "db"), "-U", "test", "-A", "trust", "-E", "UTF8", "--no-sync"]);
-        cluster.Tool("pg_ctl", ["-D", Path.Combine(data, "db"), "-w", "-t", "30", "-l", Path.Combine(data, "log"), "-o",
-            $"-p {cluster.Port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data}", "start"]);
+        cluster.Go();
         return cluster;
     }
 
+    /// <summary>As a crash would.</summary>
+    public void Stop() => Tool("pg_ctl", ["-D", Path.Combine(_data, "db"), "-w", "-m", "immediate", "stop"]);
+
+    public void Go() => Tool("pg_ctl", ["-D", Path.Combine(_data, "db"), "-w", "-t", "30", "-l", Path.Combine(_data, "log"), "-o",
+        $"-p {Port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={_data}", "start"]);
+
     public void Dispose()
     {
-        Tool("pg_ctl", ["-D", Path.Combine(_data, "db"), "-w", "-m", "immediate", "stop"]);
+        Stop();
         Directory.Delete(_data, recursive: true);
     }
 

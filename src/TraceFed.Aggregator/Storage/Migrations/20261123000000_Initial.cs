@@ -27,7 +27,7 @@ internal sealed class Initial : Migration
             constraints: table => table.PrimaryKey("pk_aggregator_regions", r => r.Region));
         migrationBuilder.CreateTable(
             "aggregator_epoch_records",
-            table => new { Region = table.Column<long>(), Epoch = table.Column<long>(), Sequence = table.Column<int>(), Record = table.Column<byte[]>() },
+            table => new { Region = table.Column<long>(), Epoch = table.Column<long>(), Sequence = table.Column<int>(), Kind = table.Column<int>(), Record = table.Column<byte[]>() },
             constraints: table => table.PrimaryKey("pk_aggregator_epoch_records", r => new { r.Region, r.Epoch, r.Sequence }));
         migrationBuilder.CreateTable(
             "aggregator_windows",

@@ -27,6 +27,7 @@ internal sealed class AggregatorDatabaseModelSnapshot : ModelSnapshot
             row.Property<long>("Region");
             row.Property<long>("Epoch");
             row.Property<int>("Sequence");
+            row.Property<int>("Kind");
             row.Property<byte[]>("Record").IsRequired();
             row.HasKey("Region", "Epoch", "Sequence");
             row.ToTable("aggregator_epoch_records");
