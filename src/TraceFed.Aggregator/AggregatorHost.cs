@@ -3,6 +3,8 @@ using System.Net.Sockets;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
@@ -12,12 +14,15 @@ using OpenTelemetry.Resources;
 using Orleans.Configuration;
 using TraceFed.Aggregator.Grains;
 using TraceFed.Aggregator.Storage;
+using TraceFed.Protocol.Transport;
 
 namespace TraceFed.Aggregator;
 
 /// <summary>Puts the aggregator role together: one process, one silo, its endpoints inside it.</summary>
 public static class AggregatorHost
 {
+    private const int MaxConnections = 20_000; // the largest region, and some who connect anew
+
     /// <summary>What is wrong with the settings, one line each; empty when the role can start.</summary>
     public static IReadOnlyList<string> Problems(AggregatorOptions options)
     {
@@ -45,15 +50,33 @@ public static class AggregatorHost
         builder.WebHost.UseKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxConcurrentConnections = 256;
-            kestrel.Limits.MaxRequestBodySize = 64 * 1024;
-            kestrel.Listen(IPAddress.Parse(listen.Host.Trim('[', ']')), listen.Port);
+            kestrel.Limits.MaxConcurrentConnections = MaxConnections;
+            kestrel.Limits.MaxRequestBodySize = RegionService.MaxMessageBytes;
+            kestrel.Limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(15);
+            kestrel.Listen(IPAddress.Parse(listen.Host.Trim('[', ']')), listen.Port, endpoint => endpoint.Protocols = HttpProtocols.Http1);
+            if (options.Identity is not null)
+                ListenForMembers(kestrel, options, new PeerIdentity(options.Identity, TimeProvider.System));
         });
         builder.Services.AddAggregator(options);
         builder.Host.UseOrleans(silo => Configure(silo, options));
         var app = builder.Build();
         app.MapAggregator();
         return app;
+    }
+
+    // A peer is judged when it connects: an agent of this region or the policy server. What each may call is RegionService's business.
+    private static void ListenForMembers(KestrelServerOptions kestrel, AggregatorOptions options, PeerIdentity identity)
+    {
+        var address = new Uri(options.Members);
+        kestrel.Listen(IPAddress.Parse(address.Host.Trim('[', ']')), address.Port, endpoint =>
+        {
+            endpoint.Protocols = HttpProtocols.Http2;
+            endpoint.UseHttps(new TlsHandshakeCallbackOptions
+            {
+                HandshakeTimeout = TimeSpan.FromSeconds(10),
+                OnConnection = _ => ValueTask.FromResult(identity.Server(peer => peer.Role == PeerRole.Policy || (peer.Role == PeerRole.Agent && peer.Region == options.Region))),
+            });
+        });
     }
 
     /// <summary>The role's own services, without a web server and without a silo.</summary>
@@ -68,6 +91,8 @@ public static class AggregatorHost
         services.AddSingleton<AggregatorStore>();
         services.AddSingleton<EpochReplicas>();
         services.AddHostedService<RegionClock>();
+        services.AddSingleton<RegionService>();
+        services.AddGrpc(grpc => (grpc.MaxReceiveMessageSize, grpc.MaxSendMessageSize) = (RegionService.MaxMessageBytes, RegionService.MaxMessageBytes));
         services.AddOpenTelemetry().ConfigureResource(resource => resource.AddService("tracefed-aggregator"))
             .WithMetrics(metrics => metrics.AddMeter(AggregatorMetrics.Name, "System.Runtime").AddPrometheusExporter());
         return services;
@@ -112,6 +137,15 @@ public static class AggregatorHost
     {
         var region = app.Services.GetRequiredService<RegionSetup>().Options.RegionNumber;
         app.UseRouting();
+        // Nothing but gRPC on the members' listener, and no gRPC beside it: that one asks who is there.
+        app.Use((context, next) =>
+        {
+            if (context.Connection.ClientCertificate is not null == (context.Request.ContentType?.StartsWith("application/grpc", StringComparison.Ordinal) == true))
+                return next(context);
+            context.Response.StatusCode = StatusCodes.Status404NotFound;
+            return Task.CompletedTask;
+        });
+        app.MapGrpcService<RegionService>();
         app.MapGet("/healthz", () => Results.Text("ok\n"));
         app.MapGet("/readyz", async (AggregatorStore store, IHostApplicationLifetime lifetime, CancellationToken cancellation) =>
             !lifetime.ApplicationStopping.IsCancellationRequested && await store.IsReachableAsync(cancellation)

@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using TraceFed.Protocol.Transport;
 
 namespace TraceFed.Aggregator;
 
@@ -17,6 +18,12 @@ public sealed class AggregatorOptions
 
     /// <summary>Address of health, metrics and releases. Default <c>http://127.0.0.1:8091</c>.</summary>
     public string Listen { get; set; } = "http://127.0.0.1:8091";
+
+    /// <summary>Folder with tls.pem, tls.key, ca.pem and ca.crl: who this aggregator is (<c>spiffe://…/region/NAME/aggregator</c>) and whom it trusts. Required; read again when it changes.</summary>
+    public string? Identity { get; set; }
+
+    /// <summary>Address for members and the policy server: gRPC over mutual TLS 1.3. Default <c>https://127.0.0.1:8443</c>.</summary>
+    public string Members { get; set; } = "https://127.0.0.1:8443";
 
     /// <summary>Members of the region: a file with a line for each, its name and its Ed25519 key in base64. Required.</summary>
     public string? Enrolled { get; set; }
@@ -83,6 +90,12 @@ public sealed class AggregatorOptions
             errors.Add($"listen: '{Listen}' is not an address such as http://127.0.0.1:8091.");
         else if (!System.Net.IPAddress.IsLoopback(address))
             errors.Add($"listen: '{Listen}' is reachable from other machines; health and metrics are not protected, so a loopback address is expected.");
+        if (!Uri.TryCreate(Members, UriKind.Absolute, out var members) || members.Scheme != Uri.UriSchemeHttps || !System.Net.IPAddress.TryParse(members.Host.Trim('[', ']'), out _))
+            errors.Add($"members: '{Members}' is not an address such as https://127.0.0.1:8443.");
+        if (Identity is null)
+            errors.Add("identity: the folder of this aggregator's certificate is required; `tracefed pki issue` makes one.");
+        else
+            CheckIdentity(Identity, errors);
         if (!System.Net.IPAddress.TryParse(Silo.Address, out _))
             errors.Add($"silo.address: '{Silo.Address}' is not an IP address.");
         try
@@ -92,6 +105,19 @@ public sealed class AggregatorOptions
         catch (Exception e) when (e is ArgumentException or IOException or UnauthorizedAccessException or FormatException)
         {
             errors.Add(e.Message);
+        }
+    }
+
+    private void CheckIdentity(string folder, List<string> errors)
+    {
+        try
+        {
+            if (new PeerIdentity(folder, TimeProvider.System).Name is not { Role: PeerRole.Aggregator } name || name.Region != Region)
+                errors.Add($"identity: the certificate in '{folder}' is not that of the aggregator of region '{Region}'.");
+        }
+        catch (ArgumentException e)
+        {
+            errors.Add($"identity: {e.Message}");
         }
     }
 }

@@ -16,6 +16,8 @@ internal static class AggregatorCommand
         var config = new Option<string?>("--config", "-c") { Description = "Settings file, YAML or JSON.", HelpName = "file" };
         var region = new Option<string?>("--region") { Description = "Name of the region. Default local.", HelpName = "name" };
         var database = new Option<string?>("--database") { Description = "SQLite file, or a PostgreSQL connection string (Host=…), which then also holds the cluster's members. Default aggregator.db.", HelpName = "db" };
+        var identity = new Option<string?>("--identity") { Description = "Folder with tls.pem, tls.key, ca.pem and ca.crl, as `tracefed pki issue` makes it.", HelpName = "folder" };
+        var members = new Option<string?>("--members") { Description = "Address for members and the policy server, mutual TLS. Default https://127.0.0.1:8443.", HelpName = "url" };
         var enrolled = new Option<string?>("--enrolled") { Description = "File of the region's members: a name and an Ed25519 key in base64 a line.", HelpName = "file" };
         var policyKey = new Option<string?>("--policy-key") { Description = "Ed25519 key of the policy server in base64.", HelpName = "key" };
         var listen = new Option<string?>("--listen") { Description = "Loopback address of health, metrics and releases. Default http://127.0.0.1:8091.", HelpName = "url" };
@@ -29,10 +31,10 @@ internal static class AggregatorCommand
         var dryRun = new Option<bool>("--dry-run") { Description = "Check the settings and end." };
         var command = new Command("aggregator", "Run the aggregator of a region: it relays and sums masked vectors, and releases what thresholds allow. Settings: --config, then TRACEFED_AGGREGATOR__* variables, then flags.")
         {
-            config, region, database, enrolled, policyKey, listen, set, dryRun,
+            config, region, identity, members, database, enrolled, policyKey, listen, set, dryRun,
         };
         Examples.Of(command,
-            "tracefed aggregator --region eu --enrolled members.txt --policy-key BASE64",
+            "tracefed aggregator --region eu --identity eu-aggregator/ --enrolled members.txt --policy-key BASE64",
             "tracefed aggregator --config aggregator.yaml --database 'Host=db;Database=tracefed;Username=tracefed'",
             "curl http://127.0.0.1:8091/v1/releases?after=0");
         command.SetAction(async (parsed, cancellation) =>
@@ -40,7 +42,7 @@ internal static class AggregatorCommand
             var flags = SettingsNode.Map("");
             foreach (var pair in parsed.GetValue(set)!)
                 flags.Set(pair[..pair.IndexOf('=', StringComparison.Ordinal)].Split('.'), pair[(pair.IndexOf('=', StringComparison.Ordinal) + 1)..], $"--set {pair}");
-            foreach (var option in new[] { region, database, enrolled, listen })
+            foreach (var option in new[] { region, identity, members, database, enrolled, listen })
                 if (parsed.GetValue(option) is { } value)
                     flags.Set([option.Name[2..]], value, option.Name);
             if (parsed.GetValue(policyKey) is { } policy)

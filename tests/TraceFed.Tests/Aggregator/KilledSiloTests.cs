@@ -5,6 +5,9 @@ using Orleans.Runtime.Placement;
 using TraceFed.Aggregator;
 using TraceFed.Aggregator.Grains;
 using TraceFed.Protocol.SecureAggregation;
+using TraceFed.Protocol.Transport;
+using Answer = TraceFed.Aggregator.Grains.Answer;
+using AnswerKind = TraceFed.Aggregator.Grains.AnswerKind;
 using Xunit;
 
 namespace TraceFed.Tests.Aggregator;
@@ -93,10 +96,14 @@ public sealed class KilledSiloTests
 
     private static Process StartProcess(TestMembers members, AggregatorOptions options)
     {
+        CertificateAuthority.Create(Path.Combine(members.Folder, "ca"), "test", TimeProvider.System)
+            .Issue(SpiffeName.TryParse("spiffe://test/region/local/aggregator")!, Path.Combine(members.Folder, "identity"), TimeSpan.FromDays(1));
         var file = Path.Combine(members.Folder, "victim.json");
         File.WriteAllText(file, JsonSerializer.Serialize(new
         {
             database = options.Database,
+            identity = Path.Combine(members.Folder, "identity"),
+            members = "https://127.0.0.1:0",
             listen = "http://127.0.0.1:0",
             enrolled = options.Enrolled,
             indicators = options.Indicators,

@@ -6,6 +6,7 @@ using TraceFed.Privacy.DifferentialPrivacy;
 using TraceFed.Privacy.Indicators;
 using TraceFed.Privacy.SecureAggregation;
 using TraceFed.Protocol.SecureAggregation;
+using TraceFed.Protocol.Transport;
 using Xunit;
 
 namespace TraceFed.Tests.Aggregator;
@@ -63,20 +64,18 @@ internal sealed class TestMembers : IDisposable
     };
 
     /// <summary>E0 to E3 and the activation of all windows, with whatever silo answers.</summary>
-    public async Task JoinAsync(IGrainFactory grains, int windows = Windows)
+    public Task JoinAsync(IGrainFactory grains, int windows = Windows) => JoinAsync(new GrainTransport(grains), windows);
+
+    public async Task JoinAsync(IMemberTransport transport, int windows)
     {
-        var region = grains.GetGrain<IRegionGrain>(1);
-        await region.Tick();
-        Epoch = (await region.View()).Epoch;
-        var epoch = grains.GetGrain<IEpochGrain>(GrainKeys.Epoch(1, Epoch));
+        Epoch = await transport.EpochAsync();
         var members = _identities.Select(m => new MemberState(m.Key, m.Value, _enrolled, 1, Epoch, holderOnly: false, RandomNumberGenerator.GetBytes(96))).ToArray();
         foreach (var member in members)
-            Assert.Equal(AnswerKind.Ok, (await epoch.Send(member.Advertise())).Kind);
-        await region.Tick();
-        var listing = (await epoch.Listing()).Message!;
+            await transport.TellAsync(Epoch, -1, member.Advertise());
+        var listing = await transport.AskAsync(Subject.Listing, Epoch, -1, 0);
         foreach (var member in members)
-            Assert.Equal(AnswerKind.Ok, (await epoch.Send(member.Handle(listing).Message!)).Kind);
-        Assert.Equal(Refusal.None, Roster.TryVerify(RosterMessage.TryDecode((await epoch.Roster()).Message!)!, _enrolled, out var roster));
+            await transport.TellAsync(Epoch, -1, member.Handle(listing).Message!);
+        Assert.Equal(Refusal.None, Roster.TryVerify(RosterMessage.TryDecode(await transport.AskAsync(Subject.Roster, Epoch, -1, 0))!, _enrolled, out var roster));
         Roster = roster!;
         (Agents, Holders) = (new AgentState[members.Length], new HolderState[members.Length]);
         foreach (var member in members)
@@ -85,13 +84,12 @@ internal sealed class TestMembers : IDisposable
             (Agents[agent!.Index], Holders[holder!.Index]) = (agent, holder);
         }
         foreach (var agent in Agents)
-            Assert.Equal(AnswerKind.Ok, (await epoch.Send(agent.MakeBundle(windows).Message!)).Kind);
-        await region.Tick();
-        var activation = (await epoch.Activation(0)).Message!;
+            await transport.TellAsync(Epoch, -1, agent.MakeBundle(windows).Message!);
+        var activation = await transport.AskAsync(Subject.Activation, Epoch, 0, 0);
         foreach (var holder in Holders)
-            Assert.Equal(AnswerKind.Ok, (await epoch.Send(holder.Handle(activation).Message!)).Kind);
+            await transport.TellAsync(Epoch, -1, holder.Handle(activation).Message!);
         foreach (var agent in Agents)
-            Assert.Equal(Refusal.None, agent.Handle((await epoch.Activated(0, agent.Index)).Message!).Refusal);
+            Assert.Equal(Refusal.None, agent.Handle(await transport.AskAsync(Subject.Activated, Epoch, 0, agent.Index)).Refusal);
     }
 
     public (byte[] Bytes, byte[] Signature) Announcement(ulong? epoch = null, int interval = 1000)
@@ -115,8 +113,14 @@ internal sealed class TestMembers : IDisposable
     public async Task<IWindowGrain> AnnounceAsync(IGrainFactory grains, int window, int interval = 1000)
     {
         var (bytes, signature) = Announcement(interval: interval);
-        Assert.Equal(AnswerKind.Ok, (await grains.GetGrain<IRegionGrain>(1).Announce(bytes, signature)).Kind);
+        Assert.Equal(TraceFed.Aggregator.Grains.AnswerKind.Ok, (await grains.GetGrain<IRegionGrain>(1).Announce(bytes, signature)).Kind);
         return grains.GetGrain<IWindowGrain>(GrainKeys.Window(1, Epoch, window));
+    }
+
+    public async Task AnnounceAsync(IMemberTransport transport)
+    {
+        var (bytes, signature) = Announcement();
+        await transport.AnnounceAsync(bytes, signature);
     }
 
     /// <summary>W0 of an agent: it counted its own number in each bin.</summary>
@@ -142,4 +146,75 @@ internal sealed class TestMembers : IDisposable
     }
 
     private static string Base64(PublicKey key) => Convert.ToBase64String(key.Export(KeyBlobFormat.RawPublicKey));
+}
+
+/// <summary>How test members reach their aggregator.</summary>
+internal interface IMemberTransport
+{
+    Task<ulong> EpochAsync();
+
+    Task TellAsync(ulong epoch, int window, byte[] message);
+
+    Task<byte[]> AskAsync(Subject subject, ulong epoch, int window, int reader);
+
+    Task AnnounceAsync(byte[] announcement, byte[] signature);
+}
+
+/// <summary>Within the process of a silo. The region's clock is not waited for.</summary>
+internal sealed class GrainTransport(IGrainFactory grains) : IMemberTransport
+{
+    private IRegionGrain Region => grains.GetGrain<IRegionGrain>(1);
+
+    public async Task<ulong> EpochAsync()
+    {
+        await Region.Tick();
+        return (await Region.View()).Epoch;
+    }
+
+    public async Task TellAsync(ulong epoch, int window, byte[] message) => Assert.Equal(TraceFed.Aggregator.Grains.AnswerKind.Ok, (window < 0
+        ? await grains.GetGrain<IEpochGrain>(GrainKeys.Epoch(1, epoch)).Send(message)
+        : await grains.GetGrain<IWindowGrain>(GrainKeys.Window(1, epoch, window)).Send(message)).Kind);
+
+    public async Task<byte[]> AskAsync(Subject subject, ulong epoch, int window, int reader)
+    {
+        await Region.Tick();
+        var grain = grains.GetGrain<IEpochGrain>(GrainKeys.Epoch(1, epoch));
+        return (subject switch
+        {
+            Subject.Listing => await grain.Listing(),
+            Subject.Roster => await grain.Roster(),
+            Subject.Activation => await grain.Activation(window),
+            _ => await grain.Activated(window, reader),
+        }).Message!;
+    }
+
+    public async Task AnnounceAsync(byte[] announcement, byte[] signature) =>
+        Assert.Equal(TraceFed.Aggregator.Grains.AnswerKind.Ok, (await Region.Announce(announcement, signature)).Kind);
+}
+
+/// <summary>As real members and a real policy server do.</summary>
+internal sealed class GrpcTransport(Region.RegionClient agent, Region.RegionClient policy) : IMemberTransport
+{
+    public async Task<ulong> EpochAsync()
+    {
+        while (true)
+        {
+            if ((await agent.StandAsync(new(), cancellationToken: TestContext.Current.CancellationToken)).Epoch is var epoch and not 0)
+                return epoch;
+            await Task.Delay(50, TestContext.Current.CancellationToken);
+        }
+    }
+
+    public async Task TellAsync(ulong epoch, int window, byte[] message) => Assert.Equal(TraceFed.Protocol.Transport.AnswerKind.Ok,
+        (await agent.TellAsync(new() { Epoch = epoch, Window = window, Message = Google.Protobuf.ByteString.CopyFrom(message) }, cancellationToken: TestContext.Current.CancellationToken)).Kind);
+
+    public async Task<byte[]> AskAsync(Subject subject, ulong epoch, int window, int reader)
+    {
+        var answer = await agent.AskAsync(new() { Subject = subject, Epoch = epoch, Window = window, Reader = reader }, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal(TraceFed.Protocol.Transport.AnswerKind.Ok, answer.Kind);
+        return answer.Message.ToByteArray();
+    }
+
+    public async Task AnnounceAsync(byte[] announcement, byte[] signature) => Assert.Equal(TraceFed.Protocol.Transport.AnswerKind.Ok,
+        (await policy.AnnounceAsync(new() { Announcement = Google.Protobuf.ByteString.CopyFrom(announcement), Signature = Google.Protobuf.ByteString.CopyFrom(signature) }, cancellationToken: TestContext.Current.CancellationToken)).Kind);
 }
