@@ -6,9 +6,9 @@ using TraceFed.Aggregator;
 using TraceFed.Aggregator.Grains;
 using TraceFed.Protocol.SecureAggregation;
 using TraceFed.Protocol.Transport;
+using Xunit;
 using Answer = TraceFed.Aggregator.Grains.Answer;
 using AnswerKind = TraceFed.Aggregator.Grains.AnswerKind;
-using Xunit;
 
 namespace TraceFed.Tests.Aggregator;
 
@@ -23,7 +23,7 @@ public sealed class KilledSiloTests
         var cancellation = TestContext.Current.CancellationToken;
         using var members = new TestMembers(5, Path.Combine(Path.GetTempPath(), $"tracefed-{Guid.NewGuid():N}"));
         var options = members.Options(postgres!.ConnectionString);
-        (options.CollectSeconds, options.EpochWindows, options.BundleWindows) = (0.5, 12, 12);
+        (options.EpochWindows, options.BundleWindows) = (12, 12);
         await using var survivor = AggregatorHost.Build(options);
         await survivor.MigrateAsync(cancellation);
         await survivor.StartAsync(cancellation);
@@ -41,7 +41,7 @@ public sealed class KilledSiloTests
             var windows = new (int Number, IWindowGrain Grain)[3];
             for (var (w, number) = (0, 0); w < windows.Length; number++)
             {
-                var window = await members.AnnounceAsync(grains, number, w == 2 ? 60_000 : 2500);
+                var window = await members.AnnounceAsync(grains, number, 60_000);
                 RequestContext.Set(IPlacementDirector.PlacementHintKey, other);
                 Assert.NotNull(await window.View());
                 RequestContext.Clear();
@@ -49,7 +49,8 @@ public sealed class KilledSiloTests
                 if (!other!.Equals(await management.GetActivationAddress(window, cancellation)))
                     continue;
                 windows[w++] = (number, window);
-                for (var i = 0; i < 4; i++)
+                // The last one waits for an agent that speaks only after the crash; the others go on at once.
+                for (var i = 0; i < (w == 3 ? 4 : 5); i++)
                     Assert.Equal(AnswerKind.Ok, (await window.Send(members.Vector(i, number))).Kind);
             }
             var (opening, signed) = (await ProposalAsync(windows[0].Grain), await ProposalAsync(windows[1].Grain));
@@ -68,15 +69,13 @@ public sealed class KilledSiloTests
             // What was stored before the crash is what there is after it: the same survivors, so no holder can be asked for the other secret.
             Assert.Equal(opening, await ProposalAsync(windows[0].Grain));
             Assert.Equal(signed, await ProposalAsync(windows[1].Grain));
-            // The agent that was silent in two of them is opened as dropped there.
-            foreach (var (w, survivors) in new[] { (0, (int[])[0, 1, 2, 3]), (1, [0, 1, 2, 3]), (2, [0, 1, 2, 3, 4]) })
+            foreach (var (_, window) in windows)
             {
-                await FinishAsync(windows[w].Grain, members);
-                var result = WindowResult.TryDecode((await AgainAsync(windows[w].Grain.Result)).Message!, 3)!;
-                Assert.Equal(TestMembers.Sum(survivors), result.Sum);
+                await FinishAsync(window, members);
+                Assert.Equal(TestMembers.Sum([0, 1, 2, 3, 4]), WindowResult.TryDecode((await AgainAsync(window.Result)).Message!, 3)!.Sum);
             }
             // A second survivor set for a window would need holders that sign twice; they do not, even when asked directly.
-            var forged = Proposal.TryDecode(opening)! with { Survivors = [0b11111] };
+            var forged = Proposal.TryDecode(opening)! with { Survivors = [0b01111] };
             Assert.All(members.Holders, holder => Assert.NotEqual(Refusal.None, holder.Handle(forged.Encode()).Refusal));
 
             // Without its database a silo says so in words that other silos understand, and decides nothing.
