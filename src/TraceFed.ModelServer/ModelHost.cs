@@ -80,8 +80,8 @@ internal sealed class LoadedModel : IAsyncDisposable
     private static DecoderWeights LoadWeights(string folder, ModelConfig config, Device device)
     {
         using var scope = NewDisposeScope();
-        var (tensors, _) = TensorFile.Read(Path.Combine(folder, "model.safetensors"));
-        return DecoderWeights.Load(config, name => tensors.GetValueOrDefault(name)?.alias(), device, device.type == TorchSharp.DeviceType.CPU ? ScalarType.Float32 : ScalarType.BFloat16);
+        using var checkpoint = SafetensorsCheckpoint.Open(folder);
+        return DecoderWeights.Load(config, name => CheckpointTensors.Read(checkpoint, name), device, device.type == TorchSharp.DeviceType.CPU ? ScalarType.Float32 : ScalarType.BFloat16);
     }
 
     public ValueTask DisposeAsync() => Engine.DisposeAsync();

@@ -16,6 +16,7 @@ var root = new RootCommand("TraceFed: federated safety for large language models
     FactsCommand.Create(),
     TrainCommand.Create(),
     ModelCommand.Create(),
+    PathCommand.Create(),
     EvalCommand.Create(),
 };
 Examples.AddTo(root);

@@ -56,7 +56,8 @@ public sealed class EmbeddingMaskTests
             Assert.Equal((HttpStatusCode.BadGateway, "no_mask_for_dimensions"), await FaultAsync("masked-short"));
             Assert.Equal((HttpStatusCode.BadGateway, "embeddings_too_large"), await FaultAsync("masked-large"));
             Assert.Equal((HttpStatusCode.BadGateway, "unreadable_embeddings"), await FaultAsync("masked-bytes"));
-            Assert.Equal((HttpStatusCode.BadGateway, "upstream_broke_off"), await FaultAsync("masked-cut"));
+            var (cut, code) = await FaultAsync("masked-cut"); // the reset may overtake the headers
+            Assert.True(cut == HttpStatusCode.BadGateway && code is "upstream_broke_off" or "upstream_unreachable", code);
             Assert.Equal((HttpStatusCode.BadRequest, "unsupported_endianness"), await FaultAsync("masked-1", ",\"endianness\":\"big\""));
             Assert.Equal("""{"error":{"message":"no such model"}}""", Encoding.UTF8.GetString((await gateway.PostAsync(Path, Ask("masked-error"))).Body));
 

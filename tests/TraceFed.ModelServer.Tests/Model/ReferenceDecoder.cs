@@ -12,6 +12,9 @@ internal sealed class ReferenceDecoder(ModelConfig config, IReadOnlyDictionary<s
 
     public Action<int, double[]>? Neurons { get; init; }
 
+    /// <summary>Changes every vector on its way into the hidden state: embeddings, what attention writes, what neurons write.</summary>
+    public Action<double[]>? Written { get; init; }
+
     /// <summary>Logits of each position.</summary>
     public double[][] Logits(int[] tokens)
     {
@@ -19,14 +22,18 @@ internal sealed class ReferenceDecoder(ModelConfig config, IReadOnlyDictionary<s
         var embedding = weights[gpt2 ? "transformer.wte.weight" : "model.embed_tokens.weight"];
         var x = tokens.Select((token, position) => Enumerable.Range(0, config.Width)
             .Select(i => embedding[token * config.Width + i] + (gpt2 ? weights["transformer.wpe.weight"][position * config.Width + i] : 0)).ToArray()).ToArray();
+        Array.ForEach(x, row => Written?.Invoke(row));
         for (var l = 0; l < config.Layers; l++)
         {
             var name = gpt2 ? $"transformer.h.{l}." : $"model.layers.{l}.";
             var attended = Attention(l, name, [.. x.Select(row => Norm(row, name + (gpt2 ? "ln_1" : "input_layernorm")))]);
             for (var t = 0; t < x.Length; t++)
             {
+                Written?.Invoke(attended[t]);
                 Add(x[t], attended[t]);
-                Add(x[t], FeedForward(l, name, Norm(x[t], name + (gpt2 ? "ln_2" : "post_attention_layernorm"))));
+                var fed = FeedForward(l, name, Norm(x[t], name + (gpt2 ? "ln_2" : "post_attention_layernorm")));
+                Written?.Invoke(fed);
+                Add(x[t], fed);
                 Residual?.Invoke(l, x[t]);
             }
         }
