@@ -214,10 +214,10 @@ public sealed class CheckpointBakerTests : IDisposable
     internal static float[] Logits(string folder, PathTap? tap = null)
     {
         TorchLibrary.Load(threads: 1);
+        using var scope = torch.NewDisposeScope();
         using var checkpoint = SafetensorsCheckpoint.Open(folder);
         var config = ModelConfig.Read(Path.Combine(folder, "config.json"));
         using var decoder = new Decoder(DecoderWeights.Load(config, tensor => CheckpointTensors.Read(checkpoint, tensor), torch.CPU, torch.ScalarType.Float32));
-        using var scope = torch.NewDisposeScope();
         return decoder.Forward(torch.tensor(Array.ConvertAll(Text, t => (long)t), [1, Text.Length]), tap).data<float>().ToArray();
     }
 
