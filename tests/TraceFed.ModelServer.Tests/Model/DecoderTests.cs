@@ -149,6 +149,8 @@ public class DecoderTests
             session.Truncate(0);
         }
         Round();
+        GC.Collect();
+        GC.WaitForPendingFinalizers(); // what earlier tests left to the collector
         var before = torch.Tensor.TotalCount;
         for (var i = 0; i < 50; i++)
         {
