@@ -1,9 +1,9 @@
 using System.Security.Cryptography;
 using NSec.Cryptography;
 using TraceFed.Aggregator.Grains;
+using TraceFed.PolicyServer;
 using TraceFed.Privacy.DifferentialPrivacy;
 using TraceFed.Privacy.SecureAggregation;
-using TraceFed.PolicyServer;
 using TraceFed.Protocol.SecureAggregation;
 
 namespace TraceFed;
