@@ -15,23 +15,24 @@ internal sealed class RegionService(IGrainFactory grains, RegionSetup setup, Tim
     public const int MaxMessageBytes = 16 * 1024 * 1024;
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan s_oldest = TimeSpan.FromMilliseconds(250);
-    private ulong _epoch;
+    private readonly Lock _gate = new();
+    private Task<RegionView>? _view;
     private DateTimeOffset _asked;
 
     private IRegionGrain RegionGrain => grains.GetGrain<IRegionGrain>(setup.Options.RegionNumber);
 
     public override Task<Answer> Tell(Statement request, ServerCallContext context) => CallAsync(context, PeerRole.Agent, async () =>
     {
-        if (!await IsKnownAsync(request.Epoch, request.Window))
-            return new Grains.Answer(Grains.AnswerKind.Refused, TraceFed.Protocol.SecureAggregation.Refusal.WrongContext);
+        if (await UnknownAsync(request.Epoch, request.Window) is { } unknown)
+            return unknown;
         var message = request.Message.ToByteArray();
         return request.Window < 0 ? await Epoch(request.Epoch).Send(message) : await Window(request.Epoch, request.Window).Send(message);
     });
 
     public override Task<Answer> Ask(Question request, ServerCallContext context) => CallAsync(context, PeerRole.Agent, async () =>
     {
-        if (!await IsKnownAsync(request.Epoch, request.Window))
-            return new Grains.Answer(Grains.AnswerKind.Refused, TraceFed.Protocol.SecureAggregation.Refusal.WrongContext);
+        if (await UnknownAsync(request.Epoch, request.Window) is { } unknown)
+            return unknown;
         var until = time.GetUtcNow() + s_patience;
         for (var pause = 20; ; pause = Math.Min(2 * pause, 500))
         {
@@ -54,15 +55,37 @@ internal sealed class RegionService(IGrainFactory grains, RegionSetup setup, Tim
 
     public override async Task<Standing> Stand(StandQuestion request, ServerCallContext context)
     {
-        Authorise(context, PeerRole.Agent, PeerRole.Policy);
-        var view = await TranslateAsync(() => RegionGrain.View());
-        return new()
+        var peer = Authorise(context, PeerRole.Agent, PeerRole.Policy);
+        if (request.LeftOut && setup.Enrolled.ContainsKey(peer.Text))
         {
-            Epoch = view.Epoch,
-            Window = view.Window,
-            Pane = new() { Announcement = UnsafeByteOperations.UnsafeWrap(view.Announcement), Signature = UnsafeByteOperations.UnsafeWrap(view.Signature) },
-            Releases = view.Releases,
-        };
+            await TranslateAsync(async () =>
+            {
+                await RegionGrain.LeftOut();
+                return true;
+            });
+        }
+        var patience = TimeSpan.FromMilliseconds(Math.Min(request.PatienceMs, s_patience.TotalMilliseconds));
+        var until = time.GetUtcNow() + patience;
+        while (true)
+        {
+            var view = await TranslateAsync(ViewAsync);
+            var left = until - time.GetUtcNow();
+            if (view.Epoch == request.Epoch && view.Window == request.Window && view.Releases <= request.Releases && left > TimeSpan.Zero)
+            {
+                await Task.Delay(left < s_oldest ? left : s_oldest, time, context.CancellationToken);
+                continue;
+            }
+            return new()
+            {
+                Epoch = view.Epoch,
+                Window = view.Window,
+                Pane = new() { Announcement = UnsafeByteOperations.UnsafeWrap(view.Announcement), Signature = UnsafeByteOperations.UnsafeWrap(view.Signature) },
+                Releases = view.Releases,
+                Collecting = view.PaneEndsMs > 0,
+                PaneEndsInMs = view.PaneEndsMs > 0 ? view.PaneEndsMs - time.GetUtcNow().ToUnixTimeMilliseconds() : 0,
+                BundleWindows = setup.Options.BundleWindows,
+            };
+        }
     }
 
     public override Task<Answer> Announce(SignedPane request, ServerCallContext context) =>
@@ -82,11 +105,23 @@ internal sealed class RegionService(IGrainFactory grains, RegionSetup setup, Tim
     private IWindowGrain Window(ulong epoch, int window) => grains.GetGrain<IWindowGrain>(GrainKeys.Window(setup.Options.RegionNumber, epoch, window));
 
     // A grain for every number that somebody makes up would be a grain too many: this epoch and the last one, and their windows.
-    private async Task<bool> IsKnownAsync(ulong epoch, int window)
+    private async Task<Grains.Answer?> UnknownAsync(ulong epoch, int window)
     {
-        if (epoch != _epoch && time.GetUtcNow() - _asked > s_oldest)
-            (_asked, _epoch) = (time.GetUtcNow(), (await RegionGrain.View()).Epoch);
-        return epoch > 0 && (epoch == _epoch || epoch + 1 == _epoch) && window >= -1 && window < setup.Options.EpochWindows;
+        var current = (await ViewAsync()).Epoch;
+        return epoch > 0 && (epoch == current || epoch + 1 == current) && window >= -1 && window < setup.Options.EpochWindows ? null
+            : epoch == current + 1 ? Grains.Answer.Again // another silo may know more
+            : new Grains.Answer(Grains.AnswerKind.Refused, TraceFed.Protocol.SecureAggregation.Refusal.WrongContext);
+    }
+
+    // However many wait for news, the region is asked four times a second.
+    private Task<RegionView> ViewAsync()
+    {
+        lock (_gate)
+        {
+            if (_view is not { IsFaulted: false } || (_view.IsCompleted && time.GetUtcNow() - _asked > s_oldest))
+                (_asked, _view) = (time.GetUtcNow(), RegionGrain.View());
+            return _view;
+        }
     }
 
     private static async Task<Answer> CallAsync(ServerCallContext context, PeerRole role, Func<Task<Grains.Answer>> call)
@@ -121,9 +156,10 @@ internal sealed class RegionService(IGrainFactory grains, RegionSetup setup, Tim
     }
 
     // The certificate was judged when the connection was made; which role it names decides what may be called.
-    private static void Authorise(ServerCallContext context, params ReadOnlySpan<PeerRole> roles)
+    private static SpiffeName Authorise(ServerCallContext context, params ReadOnlySpan<PeerRole> roles)
     {
         if (context.GetHttpContext().Connection.ClientCertificate is not { } certificate || SpiffeName.Of(certificate) is not { } peer || !roles.Contains(peer.Role))
             throw new RpcException(new Status(StatusCode.PermissionDenied, "not for this role"));
+        return peer;
     }
 }

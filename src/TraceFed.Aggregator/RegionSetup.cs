@@ -31,7 +31,7 @@ public sealed class RegionSetup
         ArgumentNullException.ThrowIfNull(options);
         if (options.Enrolled is null)
             throw new ArgumentException("enrolled: the file of the region's members is required.");
-        if (options.PolicyKey is null || Key(options.PolicyKey) is not { } policyKey)
+        if (options.PolicyKey is null || Enrolment.Key(options.PolicyKey) is not { } policyKey)
             throw new ArgumentException("policyKey: the policy server's Ed25519 key, 32 bytes in base64, is required.");
         var schema = IndicatorSchema.Default();
         if (options.Indicators is not null)
@@ -75,31 +75,16 @@ public sealed class RegionSetup
         };
     }
 
-    private static Dictionary<string, PublicKey> Members(string path)
+    private static IReadOnlyDictionary<string, PublicKey> Members(string path)
     {
-        var members = new Dictionary<string, PublicKey>(StringComparer.Ordinal);
-        var number = 0;
-        foreach (var line in System.Text.Encoding.UTF8.GetString(Read("enrolled", path)).Split('\n'))
+        try
         {
-            number++;
-            var text = line.Trim();
-            if (text.Length == 0 || text[0] == '#')
-                continue;
-            var parts = text.Split(' ', 2, StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-            if (parts.Length != 2 || parts[0].Length > Advertise.MaxIdBytes || Key(parts[1]) is not { } key)
-                throw new ArgumentException($"enrolled: line {number} is not a name and an Ed25519 key in base64.");
-            if (!members.TryAdd(parts[0], key))
-                throw new ArgumentException($"enrolled: line {number} names '{parts[0]}' again.");
+            return Enrolment.Read(path);
         }
-        return members.Count is >= 3 and <= EpochParameters.MaxAgents + 255 ? members
-            : throw new ArgumentException($"enrolled: 3 to {EpochParameters.MaxAgents + 255} members are expected, not {members.Count}.");
-    }
-
-    private static PublicKey? Key(string base64)
-    {
-        Span<byte> bytes = stackalloc byte[64];
-        return Convert.TryFromBase64String(base64, bytes, out var length) && length == 32
-            && PublicKey.TryImport(SignatureAlgorithm.Ed25519, bytes[..32], KeyBlobFormat.RawPublicKey, out var key) ? key : null;
+        catch (ArgumentException e)
+        {
+            throw new ArgumentException($"enrolled: {e.Message}", e);
+        }
     }
 
     private static byte[] Read(string setting, string path)

@@ -65,7 +65,11 @@ public static class GatewayHost
         services.AddSingleton<RequestRate>();
         services.AddSingleton<TokenRate>();
         if (AgentIndicators.Open(options.Federation) is { } indicators)
+        {
             services.AddSingleton(_ => indicators); // by a factory: the container closes the ledger when the host ends
+            if (options.Federation.Aggregator is not null)
+                services.AddHostedService<FederationService>();
+        }
         services.AddSingleton<GatewayPipeline>();
         services.AddAnswerCache(options.Cache);
         services.AddGatewayTelemetry(options.Telemetry);

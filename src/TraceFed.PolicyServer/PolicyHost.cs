@@ -68,6 +68,7 @@ public static class PolicyHost
         services.AddDbContextFactory<PolicyDatabase>(database => PolicyDatabase.Configure(database, options.Database));
         services.AddSingleton<PolicyStore>();
         services.AddSingleton(provider => new PolicyRegions(options, provider.GetRequiredService<PolicyStore>(), key, provider.GetRequiredService<TimeProvider>()));
+        services.AddHostedService<AggregatorLinks>();
         services.AddSingleton<ReleaseMetrics>();
         services.AddSingleton<ReleaseEndpoints>();
         services.AddOpenTelemetry().ConfigureResource(resource => resource.AddService("tracefed-policy", serviceVersion: typeof(PolicyHost).Assembly.GetName().Version?.ToString(3)))

@@ -2,6 +2,7 @@ using System.ComponentModel.DataAnnotations;
 using System.Net;
 using TraceFed.Privacy.DifferentialPrivacy;
 using TraceFed.Privacy.Indicators;
+using TraceFed.Protocol.Transport;
 
 namespace TraceFed.PolicyServer;
 
@@ -18,6 +19,9 @@ public sealed class PolicyOptions
     /// <summary>File of a SQLite database, or a connection string of PostgreSQL (<c>Host=…</c>). Default tracefed-policy.db.</summary>
     [Required]
     public string Database { get; set; } = "tracefed-policy.db";
+
+    /// <summary>Folder with tls.pem, tls.key, ca.pem and ca.crl: who this role is to aggregators (<c>spiffe://…/policy</c>) and whom it trusts. Needed where a region names one; read again when it changes.</summary>
+    public string? Identity { get; set; }
 
     /// <summary>Releases kept per region, 1000 to 10000000; older ones are deleted. Default 500000: two months of panes of 10 s.</summary>
     [Range(1000, 10_000_000)]
@@ -48,11 +52,31 @@ public sealed class PolicyOptions
             errors.Add($"listen: '{Listen}' is not a loopback address such as http://127.0.0.1:8090; put a proxy with TLS in front to serve others.");
         if (Regions.Count is 0 or > 256)
             errors.Add("regions: 1 to 256 are expected.");
+        CheckIdentity(errors);
         foreach (var (name, region) in Regions)
         {
             if (name.Length is 0 or > 64 || !name.All(c => c is (>= 'a' and <= 'z') or (>= '0' and <= '9') or '-'))
                 errors.Add($"regions.{name}: a name is 1 to 64 lower-case letters, digits and dashes.");
             region.Check($"regions.{name}", errors);
+        }
+    }
+
+    private void CheckIdentity(ICollection<string> errors)
+    {
+        if (Identity is null)
+        {
+            if (Regions.Any(r => r.Value.Aggregator is not null))
+                errors.Add("identity: the folder of this role's certificate is required to reach an aggregator; `tracefed pki issue` makes one.");
+            return;
+        }
+        try
+        {
+            if (new PeerIdentity(Identity, TimeProvider.System).Name.Role != PeerRole.Policy)
+                errors.Add($"identity: the certificate in '{Identity}' is not that of the policy role (spiffe://…/policy).");
+        }
+        catch (ArgumentException e)
+        {
+            errors.Add($"identity: {e.Message}");
         }
     }
 }
@@ -62,6 +86,9 @@ public sealed class RegionOptions
 {
     /// <summary>Indicator schema, a JSON file that is the same in the whole federation. Default the built-in one.</summary>
     public string? Indicators { get; set; }
+
+    /// <summary>Address of the region's aggregator, for example https://eu.example:8443: its releases are taken, and it is told each pane. Default none.</summary>
+    public string? Aggregator { get; set; }
 
     /// <summary>How sums are private: <c>exact</c>, <c>highAccuracy</c> or <c>highPrivacy</c>. Default <c>highAccuracy</c>.</summary>
     public PrivacyMode Mode { get; set; } = PrivacyMode.HighAccuracy;
@@ -117,6 +144,8 @@ public sealed class RegionOptions
 
     internal void Check(string key, ICollection<string> errors)
     {
+        if (Aggregator is not null && (!Uri.TryCreate(Aggregator, UriKind.Absolute, out var address) || address.Scheme != Uri.UriSchemeHttps))
+            errors.Add($"{key}.aggregator: '{Aggregator}' is not an address such as https://eu.example:8443.");
         if (HorizonPanes < WindowPanes)
             errors.Add($"{key}.horizonPanes: {HorizonPanes} is less than {key}.windowPanes, {WindowPanes}.");
         if (HorizonEpsilon < WindowEpsilon)

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using TraceFed.Protocol.SecureAggregation;
 using TraceFed.Protocol.Transport;
 
 namespace TraceFed;
@@ -21,7 +22,7 @@ internal static class PkiCommand
         }));
 
         var name = new Argument<string>("name") { Description = "Who it is for: spiffe://domain/region/eu/agent/h1, spiffe://domain/region/eu/aggregator, spiffe://domain/policy or spiffe://domain/auditor/a." };
-        var output = new Option<DirectoryInfo>("--output") { Description = "The peer's folder: gets tls.pem, tls.key, ca.pem and ca.crl.", HelpName = "folder", Required = true };
+        var output = new Option<DirectoryInfo>("--output") { Description = "The peer's folder: gets tls.pem, tls.key, ca.pem and ca.crl, an agent's also member.key and member.txt.", HelpName = "folder", Required = true };
         var days = new Option<int>("--days") { Description = "How long the certificate is good.", HelpName = "n", DefaultValueFactory = _ => 90 };
         days.Validators.Add(result =>
         {
@@ -33,7 +34,7 @@ internal static class PkiCommand
         {
             var who = SpiffeName.TryParse(parsed.GetValue(name)) ?? throw new ArgumentException($"'{parsed.GetValue(name)}' is not the name of an agent, aggregator, policy server or auditor.");
             new CertificateAuthority(parsed.GetValue(folder)!.FullName, TimeProvider.System).Issue(who, parsed.GetValue(output)!.FullName, TimeSpan.FromDays(parsed.GetValue(days)));
-            return $"{parsed.GetValue(output)}: {who}, {parsed.GetValue(days)} days.";
+            return $"{parsed.GetValue(output)}: {who}, {parsed.GetValue(days)} days.{(who.Role == PeerRole.Agent ? Enrol(who, parsed.GetValue(output)!.FullName) : "")}";
         }));
 
         var certificate = new Argument<FileInfo>("certificate") { Description = "tls.pem of the peer." };
@@ -51,6 +52,17 @@ internal static class PkiCommand
             "tracefed pki issue spiffe://health.example/region/eu/agent/h1 --output h1",
             "tracefed pki revoke h1/tls.pem");
         return command;
+    }
+
+    /// <summary>What an agent signs with inside the protocol: made once, and kept when its certificate is renewed.</summary>
+    private static string Enrol(SpiffeName who, string folder)
+    {
+        var path = Path.Combine(folder, "member.key");
+        if (!File.Exists(path))
+            SigningKey.Create(path);
+        using var key = SigningKey.Load(path);
+        File.WriteAllText(Path.Combine(folder, "member.txt"), Enrolment.Line(who.Text, key.PublicKey) + "\n");
+        return " member.txt is its line for the file of the region's members.";
     }
 
     private static int Do(ParseResult parsed, Func<string> action)

@@ -4,6 +4,7 @@ using Microsoft.Extensions.Hosting;
 using NSec.Cryptography;
 using TraceFed.Gateway.Configuration;
 using TraceFed.PolicyServer;
+using TraceFed.Protocol.Transport;
 
 namespace TraceFed;
 
@@ -18,6 +19,7 @@ internal static class PolicyCommand
         var listen = new Option<string?>("--listen") { Description = "Loopback address of JSON and metrics. Default http://127.0.0.1:8090.", HelpName = "url" };
         var key = new Option<string?>("--key") { Description = "File of the Ed25519 key that signs announcements; `tracefed policy key` makes one.", HelpName = "file" };
         var database = new Option<string?>("--database") { Description = "SQLite file, or a PostgreSQL connection string (Host=…). Default tracefed-policy.db.", HelpName = "db" };
+        var identity = new Option<string?>("--identity") { Description = "Folder with tls.pem, tls.key, ca.pem and ca.crl, as `tracefed pki issue` makes it; to reach aggregators.", HelpName = "folder" };
         var regions = new Option<string[]>("--region") { Description = "A region with default settings. May be repeated.", HelpName = "name", DefaultValueFactory = _ => [] };
         var set = new Option<string[]>("--set") { Description = "Any other setting, for example --set regions.eu.mode=highPrivacy. May be repeated.", HelpName = "key=value", DefaultValueFactory = _ => [] };
         set.Validators.Add(result =>
@@ -29,11 +31,12 @@ internal static class PolicyCommand
         var dryRun = new Option<bool>("--dry-run") { Description = "Check the settings and end." };
         var command = new Command("policy", "Run the policy role: takes regional sums, stores and shows them with ε and interval, and announces panes. Settings: --config, then TRACEFED_POLICY__* variables, then flags.")
         {
-            config, listen, key, database, regions, set, dryRun, CreateKey(),
+            config, listen, key, database, identity, regions, set, dryRun, CreateKey(),
         };
         Examples.Of(command,
             "tracefed policy key --out policy.key",
             "tracefed policy --key policy.key --region eu",
+            "tracefed policy --key policy.key --identity policy/ --set regions.eu.aggregator=https://eu.example:8443",
             "tracefed policy --config policy.yaml --database 'Host=db;Database=tracefed;Username=tracefed'",
             "curl http://127.0.0.1:8090/v1/regions/eu/releases?limit=1");
         command.SetAction(async (parsed, cancellation) =>
@@ -41,7 +44,7 @@ internal static class PolicyCommand
             var flags = new List<(string Key, string Value)>();
             foreach (var pair in parsed.GetValue(set)!)
                 flags.Add((pair[..pair.IndexOf('=', StringComparison.Ordinal)], pair[(pair.IndexOf('=', StringComparison.Ordinal) + 1)..]));
-            foreach (var (name, value) in new[] { ("listen", parsed.GetValue(listen)), ("key", parsed.GetValue(key)), ("database", parsed.GetValue(database)) })
+            foreach (var (name, value) in new[] { ("listen", parsed.GetValue(listen)), ("key", parsed.GetValue(key)), ("database", parsed.GetValue(database)), ("identity", parsed.GetValue(identity)) })
                 if (value is not null)
                     flags.Add((name, value));
             var errors = new List<string>();
@@ -84,7 +87,7 @@ internal static class PolicyCommand
     {
         try
         {
-            return PolicyKey.Load(path);
+            return SigningKey.Load(path);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
         {
@@ -102,7 +105,7 @@ internal static class PolicyCommand
         {
             try
             {
-                parsed.InvocationConfiguration.Output.Write(PolicyKey.Create(parsed.GetValue(file)!));
+                parsed.InvocationConfiguration.Output.Write(SigningKey.Create(parsed.GetValue(file)!));
                 return 0;
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)

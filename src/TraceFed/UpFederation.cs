@@ -12,6 +12,7 @@ using TraceFed.Gateway.Federation;
 using TraceFed.PolicyServer;
 using TraceFed.Privacy.DifferentialPrivacy;
 using TraceFed.Privacy.Indicators;
+using TraceFed.Protocol.Transport;
 using ReleaseRefusal = TraceFed.PolicyServer.Releases.ReleaseRefusal;
 
 namespace TraceFed;
@@ -145,8 +146,8 @@ internal sealed class UpFederation : IAsyncDisposable
             throw new IOException("name an upstream with --upstream.");
 
         var keyFile = Path.Combine(_folder, "policy.key");
-        PolicyKey.Create(keyFile);
-        _owned.Add(_policyKey = PolicyKey.Load(keyFile));
+        SigningKey.Create(keyFile);
+        _owned.Add(_policyKey = SigningKey.Load(keyFile));
         var options = new PolicyOptions { Listen = Address(2), Key = keyFile, Database = Path.Combine(_folder, "policy.db") };
         options.Regions[Name] = new()
         {

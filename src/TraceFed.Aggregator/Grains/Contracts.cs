@@ -37,8 +37,9 @@ public readonly record struct Answer([property: Id(0)] AnswerKind Kind, [propert
 /// <param name="Signature">Of the announcement.</param>
 /// <param name="Releases">So far.</param>
 /// <param name="Alert">The region is alarmed.</param>
+/// <param name="PaneEndsMs">When the window's pane ends, in Unix milliseconds, as long as vectors are taken; 0 otherwise.</param>
 [GenerateSerializer, Immutable, Alias("tracefed.region-view")]
-public sealed record RegionView([property: Id(0)] ulong Epoch, [property: Id(1)] int Window, [property: Id(2)] byte[] Announcement, [property: Id(3)] byte[] Signature, [property: Id(4)] long Releases, [property: Id(5)] bool Alert);
+public sealed record RegionView([property: Id(0)] ulong Epoch, [property: Id(1)] int Window, [property: Id(2)] byte[] Announcement, [property: Id(3)] byte[] Signature, [property: Id(4)] long Releases, [property: Id(5)] bool Alert, [property: Id(6)] long PaneEndsMs);
 
 /// <summary>Where an epoch stands.</summary>
 /// <param name="Advertised">Members heard.</param>
@@ -66,6 +67,10 @@ public interface IRegionGrain : IGrainWithIntegerKey
     /// <summary>Releases after one that the reader has, oldest first: JSON of <see cref="Regions.RegionRelease"/> each.</summary>
     [Alias("releases")]
     Task<IReadOnlyList<byte[]>> Releases(long after);
+
+    /// <summary>An enrolled member has no keys in the epoch: another one begins soon, see <see cref="RegionGrain"/>.</summary>
+    [Alias("left-out")]
+    Task LeftOut();
 
     /// <summary>Goes on with whatever waits: epochs, unfinished windows of silos that died, releases.</summary>
     [Alias("tick")]

@@ -14,6 +14,7 @@ internal sealed class RegionGrain(EpochReplicas replicas, AggregatorStore store,
     private readonly RegionMetrics _regionMetrics = new(setup.Schema, new TrendRule(), new AlertRule());
     private readonly Dictionary<(PrivacyMode, ulong, int), PaneNoise> _noises = [];
     private RegionRow? _row;
+    private bool _leftOut;
 
     private long Region => this.GetPrimaryKeyLong();
 
@@ -21,7 +22,14 @@ internal sealed class RegionGrain(EpochReplicas replicas, AggregatorStore store,
     {
         var row = await RowAsync();
         var newest = row.Announced > 0 ? await store.NewestWindowAsync(Region, row.Epoch) : null;
-        return new((ulong)row.Epoch, newest?.Window ?? -1, newest?.Announcement ?? [], newest?.Signature ?? [], row.Releases, RegionState.FromBytes(row.State).Alert.Raised);
+        return new((ulong)row.Epoch, newest?.Window ?? -1, newest?.Announcement ?? [], newest?.Signature ?? [], row.Releases, RegionState.FromBytes(row.State).Alert.Raised,
+            newest is { Phase: (int)WindowPhase.Collecting } ? newest.DeadlineMs - CollectMs : 0);
+    }
+
+    public Task LeftOut()
+    {
+        _leftOut = true;
+        return Task.CompletedTask;
     }
 
     public async Task<IReadOnlyList<byte[]>> Releases(long after) => (await store.ReleasesAsync(Region, after, MostReleases)).ConvertAll(r => r.Body);
@@ -57,7 +65,7 @@ internal sealed class RegionGrain(EpochReplicas replicas, AggregatorStore store,
         }
         var next = Copy(row);
         (next.Announced, next.LastPane) = (row.Announced + 1, (long)announced.Pane);
-        var deadline = NowMs + announced.IntervalMilliseconds + (long)(1000 * setup.Options.CollectSeconds);
+        var deadline = NowMs + announced.IntervalMilliseconds + CollectMs;
         return await SaveAsync(next, () => store.AnnounceAsync(next, new()
         {
             Region = Region,
@@ -91,16 +99,24 @@ internal sealed class RegionGrain(EpochReplicas replicas, AggregatorStore store,
         foreach (var (epoch, window) in await store.UnfinishedAsync(Region))
             await GrainFactory.GetGrain<IWindowGrain>(GrainKeys.Window(Region, (ulong)epoch, window)).View();
         row = await RowAsync();
-        if (over || row.Announced >= setup.Options.EpochWindows)
+        if (over || row.Announced >= setup.Options.EpochWindows || (_leftOut && MayEndEarly(row)))
             await BeginEpochAsync(row);
     }
 
     private long NowMs => time.GetUtcNow().ToUnixTimeMilliseconds();
 
+    private long CollectMs => (long)(1000 * setup.Options.CollectSeconds);
+
+    // Keys are in memory only, so who was restarted is out until the next epoch. It begins early, but not so often that one member could keep
+    // the others from summing: after the windows of one bundle, or where no window could be announced in twice the time for setting up.
+    private bool MayEndEarly(RegionRow row) =>
+        row.Announced >= setup.Options.BundleWindows || (row.Announced == 0 && NowMs - row.EpochMs >= 2000 * (setup.Options.AdvertiseSeconds + setup.Options.RevealSeconds));
+
     private async Task BeginEpochAsync(RegionRow row)
     {
         var next = Copy(row);
         (next.Epoch, next.Announced, next.EpochMs) = (row.Epoch + 1, 0, NowMs);
+        _leftOut = false;
         if (await SaveAsync(next, () => store.SaveRegionAsync(next)))
             metrics.EpochBegan();
         // The last epoch's members may still ask for its sums; those before it are history.

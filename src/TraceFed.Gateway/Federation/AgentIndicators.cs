@@ -80,6 +80,13 @@ public sealed class AgentIndicators : IDisposable
             return _agent.Close(announced, vector);
     }
 
+    /// <summary>Drops the counts so far.</summary>
+    public void Forget()
+    {
+        lock (_closing)
+            _counters.Close(new uint[_schema.Coordinates]);
+    }
+
     /// <summary>Counts one exchange that has ended. Takes no lock and allocates nothing.</summary>
     /// <param name="figures">Of the exchange.</param>
     /// <param name="headers">Of the request: a session's name is looked up where sessions are the unit.</param>

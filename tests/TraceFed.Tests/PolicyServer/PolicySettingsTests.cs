@@ -1,5 +1,6 @@
 using NSec.Cryptography;
 using TraceFed.PolicyServer;
+using TraceFed.Protocol.Transport;
 using Xunit;
 
 namespace TraceFed.Tests.PolicyServer;
@@ -55,19 +56,19 @@ public sealed class PolicySettingsTests : IDisposable
     public void A_key_is_for_its_owner_only_and_never_overwritten()
     {
         var path = Path.Combine(_folder, "policy.key");
-        var pem = PolicyKey.Create(path);
-        using var key = PolicyKey.Load(path);
+        var pem = SigningKey.Create(path);
+        using var key = SigningKey.Load(path);
         Assert.Equal(key.PublicKey, PublicKey.Import(SignatureAlgorithm.Ed25519, System.Text.Encoding.ASCII.GetBytes(pem), KeyBlobFormat.PkixPublicKeyText));
-        Assert.Throws<IOException>(() => PolicyKey.Create(path));
+        Assert.Throws<IOException>(() => SigningKey.Create(path));
         if (!OperatingSystem.IsWindows())
         {
             Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(path));
             File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead);
-            Assert.Throws<InvalidDataException>(() => PolicyKey.Load(path));
+            Assert.Throws<InvalidDataException>(() => SigningKey.Load(path));
         }
         File.WriteAllText(path, "not a key");
         if (!OperatingSystem.IsWindows())
             File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
-        Assert.Throws<InvalidDataException>(() => PolicyKey.Load(path));
+        Assert.Throws<InvalidDataException>(() => SigningKey.Load(path));
     }
 }

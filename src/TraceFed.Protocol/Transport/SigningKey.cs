@@ -1,15 +1,15 @@
 using NSec.Cryptography;
 
-namespace TraceFed.PolicyServer;
+namespace TraceFed.Protocol.Transport;
 
-/// <summary>The Ed25519 key of the policy role, as a PEM file that only its owner may read.</summary>
-public static class PolicyKey
+/// <summary>The Ed25519 key of a member or of the policy role, as a PEM file that only its owner may read.</summary>
+public static class SigningKey
 {
     private const int MaxBytes = 4096;
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
     /// <summary>Makes a key and writes it. Never over a file that is there.</summary>
-    /// <returns>The public key in PEM, for the settings of agents.</returns>
+    /// <returns>The public key in PEM, for those who check what it signs.</returns>
     /// <exception cref="IOException">The file exists, or cannot be written.</exception>
     public static string Create(string path)
     {
