@@ -88,8 +88,13 @@ internal sealed class RegionService(IGrainFactory grains, RegionSetup setup, Tim
         }
     }
 
-    public override Task<Answer> Announce(SignedPane request, ServerCallContext context) =>
-        CallAsync(context, PeerRole.Policy, () => RegionGrain.Announce(request.Announcement.ToByteArray(), request.Signature.ToByteArray()));
+    public override Task<Answer> Announce(SignedPane request, ServerCallContext context) => CallAsync(context, PeerRole.Policy, async () =>
+    {
+        var answer = await RegionGrain.Announce(request.Announcement.ToByteArray(), request.Signature.ToByteArray());
+        lock (_gate)
+            _view = null; // members wait for exactly this
+        return answer;
+    });
 
     public override async Task<ReleasesAnswer> Releases(ReleasesQuestion request, ServerCallContext context)
     {
