@@ -1,11 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
-using System.Security.Cryptography;
 using Google.Protobuf;
 using Grpc.Core;
-using Grpc.Net.Client;
-using Grpc.Net.Client.Configuration;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -15,6 +12,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using NSec.Cryptography;
+using TraceFed.Gateway.Federation;
 using TraceFed.Privacy.SecureAggregation;
 using TraceFed.Protocol.SecureAggregation;
 using TraceFed.Protocol.Transport;
@@ -70,7 +68,7 @@ internal static class SimulateGrpc
                 var peer = Issue(string.Create(CultureInfo.InvariantCulture, $"region/one/agent/{(i < s.Agents ? "a" : "holder")}{i:D5}"));
                 var key = Key.Create(SignatureAlgorithm.Ed25519);
                 enrolled[peer.Name.Text] = key.PublicKey;
-                members.Add(new Member(i, peer, key));
+                members.Add(new Member(i, i >= s.Agents, peer, key));
             }
             var region = new RegionService(parameters, enrolled, s.Agents, s.Windows, TimeSpan.FromSeconds(2));
             await using var host = Host(region, Issue("region/one/aggregator"));
@@ -85,7 +83,7 @@ internal static class SimulateGrpc
             {
                 await Task.WhenAll(running);
             }
-            catch (Exception e) when (e is RpcException or ProtocolException or OperationCanceledException && !cancellation.IsCancellationRequested)
+            catch (Exception e) when (e is IOException or OperationCanceledException && !cancellation.IsCancellationRequested)
             {
                 await stop.CancelAsync();
                 await error.WriteLineAsync(e is OperationCanceledException ? "tracefed: the windows did not finish within two minutes." : $"tracefed: {e.Message}");
@@ -153,10 +151,8 @@ internal static class SimulateGrpc
         None, BeforeVector, AfterVector,
     }
 
-    private sealed class ProtocolException(string message) : Exception(message);
-
-    /// <summary>An agent, a holder, or both: one connection.</summary>
-    private sealed class Member(int index, PeerIdentity peer, Key identity) : IDisposable
+    /// <summary>An agent, a holder, or both: one connection, and what a gateway says over it.</summary>
+    private sealed class Member(int index, bool holderOnly, PeerIdentity peer, Key identity) : IDisposable
     {
         public int Index => index;
 
@@ -166,78 +162,26 @@ internal static class SimulateGrpc
 
         public async Task RunAsync(Uri address, EpochParameters parameters, Dictionary<string, PublicKey> enrolled, Func<int, uint[]> input, Death death, int windows, CancellationToken cancellation)
         {
-            using var channel = GrpcChannel.ForAddress(address, new GrpcChannelOptions
-            {
-                MaxReceiveMessageSize = MaxMessageBytes,
-                HttpHandler = new SocketsHttpHandler { SslOptions = peer.Client(other => other is { Role: PeerRole.Aggregator, Region: "one" }), ConnectTimeout = TimeSpan.FromSeconds(30) },
-                // Every message may be sent again: the same bytes get the same answer.
-                ServiceConfig = new ServiceConfig { MethodConfigs = { new MethodConfig { Names = { MethodName.Default }, RetryPolicy = new RetryPolicy { MaxAttempts = 4, InitialBackoff = TimeSpan.FromMilliseconds(100), MaxBackoff = TimeSpan.FromSeconds(2), BackoffMultiplier = 2, RetryableStatusCodes = { StatusCode.Unavailable } } } } },
-            });
-            var region = new Region.RegionClient(channel);
-            using var state = new MemberState(peer.Name.Text, identity, enrolled, parameters.Region, parameters.Epoch, holderOnly: index >= enrolled.Count || peer.Name.Name!.StartsWith("holder", StringComparison.Ordinal), RandomNumberGenerator.GetBytes(96));
-
-            async Task Tell(byte[] message, int window = -1)
-            {
-                var answer = await region.TellAsync(new Statement { Epoch = parameters.Epoch, Window = window, Message = UnsafeByteOperations.UnsafeWrap(message) }, deadline: DateTime.UtcNow.AddSeconds(60), cancellationToken: cancellation);
-                // A window that is over needs nothing more from anyone.
-                if (answer.Kind is not (AnswerKind.Ok or AnswerKind.Over))
-                    throw new ProtocolException($"Member {index} was refused: {(Refusal)answer.Refusal}.");
-            }
-
-            async Task<byte[]?> Ask(Subject subject, int window = -1, int reader = 0)
-            {
-                while (true)
-                {
-                    var answer = await region.AskAsync(new Question { Subject = subject, Epoch = parameters.Epoch, Window = window, Reader = reader }, deadline: DateTime.UtcNow.AddSeconds(60), cancellationToken: cancellation);
-                    if (answer.Kind == AnswerKind.Ok)
-                        return answer.Message.ToByteArray();
-                    if (answer.Kind == AnswerKind.Over)
-                        return null;
-                    if (answer.Kind != AnswerKind.Wait)
-                        throw new ProtocolException($"Member {index} was refused {subject}: {(Refusal)answer.Refusal}.");
-                }
-            }
-
-            await Tell(state.Advertise());
-            await Tell(Expect(state.Handle((await Ask(Subject.Listing))!)));
-            if (RosterMessage.TryDecode((await Ask(Subject.Roster))!) is not { } message || Roster.TryVerify(message, enrolled, out var roster) != Refusal.None
-                || state.Join(roster!, out var agent, out var holder) != Refusal.None)
-            {
-                throw new ProtocolException($"Member {index} does not accept the roster.");
-            }
-            using var ownAgent = agent;
-            using var ownHolder = holder;
-            if (agent is not null)
-                await Tell(Expect(agent.MakeBundle(windows)));
-            if (holder is not null)
-                await Tell(Expect(holder.Handle((await Ask(Subject.Activation, 0))!)));
-            if (agent is not null && agent.Handle((await Ask(Subject.Activated, 0, agent.Index))!).Refusal is var refusal and not Refusal.None)
-                throw new ProtocolException($"Member {index} does not accept the activation: {refusal}.");
+            using var region = new RegionConnection(address, peer, "one", TimeProvider.System);
+            using var member = await EpochMember.JoinAsync(region, new(peer.Name.Text, identity, enrolled, parameters.Region), parameters.Epoch, holderOnly, _ => true, cancellation);
+            await member.BundleAsync(0, windows, cancellation);
             for (var window = 0; window < windows; window++)
             {
-                if (agent is not null)
+                if (!holderOnly)
                 {
-                    var vector = Expect(agent.Mask(window, input(window)));
+                    var vector = member.Mask(window, input(window));
                     VectorBytes = vector.Length;
                     if (death == Death.BeforeVector)
                         return; // and with it the connection
-                    await Tell(vector, window);
+                    await member.SendAsync(window, vector, cancellation);
                     if (death == Death.AfterVector)
                         return;
                 }
-                if (holder is not null && await Ask(Subject.Proposal, window) is { } proposal)
-                {
-                    await Tell(Expect(holder.Handle(proposal)), window);
-                    if (await Ask(Subject.Certificate, window, holder.Index) is { } certificate)
-                        await Tell(Expect(holder.Handle(certificate)), window);
-                }
-                if (await Ask(Subject.Result, window) is not { } result || WindowResult.TryDecode(result, parameters.VectorWords) is not { } sum)
-                    throw new ProtocolException($"Window {window} was burnt.");
-                Results.Add(sum);
+                await member.HoldAsync(window, cancellation);
+                var result = await region.AskAsync(Subject.Result, parameters.Epoch, window, 0, cancellation);
+                Results.Add(WindowResult.TryDecode(result.Message.Span, parameters.VectorWords) ?? throw new IOException($"Window {window} was burnt."));
             }
         }
-
-        private byte[] Expect(Reply reply) => reply.Refusal == Refusal.None ? reply.Message! : throw new ProtocolException($"Member {index} refuses the aggregator: {reply.Refusal}.");
 
         public void Dispose() => identity.Dispose();
     }

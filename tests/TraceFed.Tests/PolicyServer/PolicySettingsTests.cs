@@ -1,5 +1,4 @@
 using NSec.Cryptography;
-using TraceFed.PolicyServer;
 using TraceFed.Protocol.Transport;
 using Xunit;
 
