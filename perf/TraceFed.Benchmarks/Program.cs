@@ -2,8 +2,8 @@ using BenchmarkDotNet.Running;
 using TraceFed.Benchmarks;
 
 // A verb names what is measured. With --json: short loops, one figure per line, under a minute. Without: BenchmarkDotNet,
-// but for the kernels and the model a table of the same figures, because a baseline there is another program or another path.
-const string Usage = "usage: checks | parse | stream  [--json | options of BenchmarkDotNet]\n       checks  --json [--suite DIR]\n       kernels  [--json]\n       model  [--json]";
+// but for kernels, model, indicators and energy a table of the same figures, because a baseline there is no method of ours.
+const string Usage = "usage: checks | parse | stream  [--json | options of BenchmarkDotNet]\n       checks  --json [--suite DIR]\n       kernels | model | indicators | energy  [--json]";
 if (args.Length == 0 || args[0] is "--help" or "-h")
 {
     Console.WriteLine(Usage);
@@ -18,6 +18,10 @@ switch (args[0])
         return json ? ShortRun.Print(ParseBenchmarks.Figures) : Run<ParseBenchmarks>();
     case "stream":
         return json ? ShortRun.Print(StreamBenchmarks.Figures) : Run<StreamBenchmarks>();
+    case "indicators":
+        return ShortRun.Print(IndicatorFigures.All, json);
+    case "energy":
+        return ShortRun.Print(EnergyFigures.All, json);
     case "kernels":
         return ShortRun.Print(KernelFigures.All, json);
     case "model":

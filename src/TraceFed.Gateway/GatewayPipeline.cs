@@ -351,7 +351,7 @@ internal sealed partial class GatewayPipeline(
             };
             metrics.Ended(figures);
             metrics.EmbeddingsMasked(exchange.Embeddings.Changed, exchange.Embeddings.Kept);
-            indicators?.Count(figures, context.Request.Headers, exchange.Identity, exchange.Body.Span);
+            indicators?.Count(figures, context.Request.Headers, exchange.Identity, exchange.Request.LastUserText);
             NoteNotEvaluated(exchange, exchange.NotEvaluated, "input");
             NoteNotEvaluated(exchange, response.NotEvaluated, "output");
             if (span is not null)

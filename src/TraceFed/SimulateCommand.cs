@@ -183,7 +183,7 @@ internal static class SimulateCommand
         return 0;
     }
 
-    private static (EpochParameters Parameters, int Committee)? Parameters(Setting s)
+    internal static (EpochParameters Parameters, int Committee)? Parameters(Setting s)
     {
         var mode = s.Mode switch
         {

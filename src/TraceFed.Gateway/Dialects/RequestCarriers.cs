@@ -18,6 +18,20 @@ public sealed partial class GuardedRequest
     private int _groups;
     private bool _hasCarrierRoot;
 
+    /// <summary>What the user said last, as it stands in the body, JSON escapes and all; empty when there is no such text. Allocates nothing.</summary>
+    internal ReadOnlySpan<byte> LastUserText
+    {
+        get
+        {
+            for (var i = _carriers.Count - 1; i >= 0; i--)
+            {
+                if (_carriers[i] is { Role: TextRole.User, Length: > 0 } carrier)
+                    return _body.Span.Slice(carrier.Start, carrier.Length);
+            }
+            return default;
+        }
+    }
+
     private void ReadRootCarrier(ref Utf8JsonReader reader, ulong name)
     {
         if (name == K.Messages || name == K.Input || name == K.Prompt) _hasCarrierRoot = true;

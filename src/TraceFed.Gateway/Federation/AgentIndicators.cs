@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using Microsoft.AspNetCore.Http;
 using TraceFed.Gateway.Keys;
 using TraceFed.Privacy.DifferentialPrivacy;
@@ -33,6 +34,7 @@ public sealed class AgentIndicators : IDisposable
     private readonly Lock _closing = new();
     private readonly Indicator[] _findings;
     private readonly Indicator[] _others;
+    private readonly int[] _languages; // by script
     private readonly bool _looksAtScript;
 
     private AgentIndicators(FederationOptions options, IndicatorSchema schema, BudgetLedger ledger)
@@ -44,6 +46,7 @@ public sealed class AgentIndicators : IDisposable
         _findings = [.. schema.Indicators.Where(i => i.Definition.Kind == IndicatorKind.Findings)];
         // Paths are counted by the model role, which sees them.
         _others = [.. schema.Indicators.Where(i => i.Definition.Kind is not (IndicatorKind.Findings or IndicatorKind.Paths))];
+        _languages = [.. Script.Names.Select(schema.LanguageOf)];
         _looksAtScript = schema.HasLanguages;
     }
 
@@ -91,8 +94,8 @@ public sealed class AgentIndicators : IDisposable
     /// <param name="figures">Of the exchange.</param>
     /// <param name="headers">Of the request: a session's name is looked up where sessions are the unit.</param>
     /// <param name="identity">Who asked: the tenant.</param>
-    /// <param name="body">Of the request; looked at for its script where the schema tells languages apart.</param>
-    internal void Count(in ExchangeFigures figures, IHeaderDictionary headers, KeyIdentity identity, ReadOnlySpan<byte> body)
+    /// <param name="text">What the user said, as in the body; looked at for its script where the schema tells languages apart.</param>
+    internal void Count(in ExchangeFigures figures, IHeaderDictionary headers, KeyIdentity identity, ReadOnlySpan<byte> text)
     {
         ulong unit = 0;
         if (_counters.Unit != PrivacyUnit.Event)
@@ -103,16 +106,17 @@ public sealed class AgentIndicators : IDisposable
             if (_counters.Unit == PrivacyUnit.Session && headers[SessionHeader] is [{ Length: > 0 } session])
                 unit = ((ulong)tenant << 32) | (uint)session.GetHashCode(StringComparison.Ordinal);
         }
-        Count(figures, unit, _looksAtScript ? Script.Of(body) : "");
+        Count(figures, unit, _looksAtScript ? Script.Of(text) : 0);
     }
 
     /// <param name="figures">Of the exchange.</param>
     /// <param name="unit">Keyed hash of the session or tenant.</param>
-    /// <param name="language">A word of <see cref="Script"/>.</param>
-    internal void Count(in ExchangeFigures figures, ulong unit, string language)
+    /// <param name="script">Index into <see cref="Script.Names"/>.</param>
+    [SkipLocalsInit]
+    internal void Count(in ExchangeFigures figures, ulong unit, int script)
     {
         Span<int> cells = stackalloc int[MaxCells];
-        var (model, variety) = (_schema.ModelOf(figures.Model ?? ""), _schema.LanguageOf(language));
+        var (model, variety) = (_schema.ModelOf(figures.Model ?? ""), _languages[script]);
         // Findings first: where a unit's bound cuts, they stay.
         var count = AddFindings(figures.Input.Findings, Stage.Input, model, variety, cells, 0);
         count = AddFindings(figures.Output.Findings, Stage.Output, model, variety, cells, count);

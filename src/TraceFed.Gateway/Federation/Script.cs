@@ -5,40 +5,46 @@ namespace TraceFed.Gateway.Federation;
 /// <summary>Which script a request is mostly written in: what a gateway can say about its language without reading it.</summary>
 internal static class Script
 {
-    private const int MaxBytes = 4096; // the end of a body is what was asked last
+    private const int MaxBytes = 256; // enough letters to tell, and a bound
     private const int MaxCharacters = 64;
-    private static readonly string[] s_names = ["latin", "cyrillic", "greek", "arabic", "hebrew", "devanagari", "cjk", "hangul", "other"];
 
-    /// <summary>The script of most letters outside ASCII, if there are a few; else <c>latin</c>. Looks at the last 4 KiB; allocates nothing.</summary>
-    /// <param name="body">JSON in UTF-8; letters may be escaped.</param>
-    public static string Of(ReadOnlySpan<byte> body)
+    /// <summary>Words for a schema's languages.</summary>
+    public static readonly string[] Names = ["latin", "cyrillic", "greek", "arabic", "hebrew", "devanagari", "cjk", "hangul", "other"];
+
+    /// <summary>The script of most letters outside ASCII, if there are a few; else Latin. Looks at the first 256 bytes; allocates nothing.</summary>
+    /// <param name="text">Of a JSON string in UTF-8; letters may be escaped.</param>
+    /// <returns>Index into <see cref="Names"/>.</returns>
+    public static int Of(ReadOnlySpan<byte> text)
     {
-        body = body[Math.Max(0, body.Length - MaxBytes)..];
-        Span<int> seen = stackalloc int[s_names.Length];
+        text = text[..Math.Min(text.Length, MaxBytes)];
+        var escaped = Ascii.IsValid(text);
+        if (escaped && !text.Contains((byte)'\\'))
+            return 0;
+        Span<int> seen = stackalloc int[Names.Length];
         seen.Clear();
         var characters = 0;
-        if (body.IndexOfAnyExceptInRange((byte)0, (byte)0x7F) >= 0)
+        if (!escaped)
         {
-            while (characters < MaxCharacters && body.IndexOfAnyExceptInRange((byte)0, (byte)0x7F) is >= 0 and var at)
+            while (characters < MaxCharacters && text.IndexOfAnyExceptInRange((byte)0, (byte)0x7F) is >= 0 and var at)
             {
-                Rune.DecodeFromUtf8(body[at..], out var rune, out var length);
+                Rune.DecodeFromUtf8(text[at..], out var rune, out var length);
                 characters += Take(rune.Value, seen);
-                body = body[(at + length)..];
+                text = text[(at + length)..];
             }
         }
         else
         {
-            while (characters < MaxCharacters && body.IndexOf("\\u"u8) is >= 0 and var at)
+            while (characters < MaxCharacters && text.IndexOf("\\u"u8) is >= 0 and var at)
             {
-                body = body[(at + 2)..];
-                if (body.Length >= 4 && System.Buffers.Text.Utf8Parser.TryParse(body[..4], out int unit, out var read, 'x') && read == 4)
+                text = text[(at + 2)..];
+                if (text.Length >= 4 && System.Buffers.Text.Utf8Parser.TryParse(text[..4], out int unit, out var read, 'x') && read == 4)
                     characters += Take(unit, seen);
             }
         }
         var most = 0;
         for (var i = 1; i < seen.Length; i++)
             most = seen[i] > seen[most] ? i : most;
-        return characters < 3 ? s_names[0] : s_names[most];
+        return characters < 3 ? 0 : most;
     }
 
     private static int Take(int value, Span<int> seen)

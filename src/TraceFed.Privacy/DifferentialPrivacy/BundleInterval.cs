@@ -50,8 +50,8 @@ public static class BundleInterval
 /// <param name="Seconds">How much calm time it was learnt from, at most <see cref="Memory"/>.</param>
 public readonly record struct RiskBaseline(double Rate, double Seconds)
 {
-    /// <summary>Seconds that the usual rate remembers: a quarter of an hour follows the day, not the surge.</summary>
-    public const double Memory = 900;
+    /// <summary>Seconds that the usual rate remembers: five minutes follow the day; with fifteen, a long pane on a rising morning looks like a surge.</summary>
+    public const double Memory = 300;
 
     /// <summary>Standard deviations of a released count above the usual: counting error and noise together.</summary>
     public double RiskOf(double released, double seconds, double sigma)

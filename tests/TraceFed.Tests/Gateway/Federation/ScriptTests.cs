@@ -20,23 +20,25 @@ public class ScriptTests
     [InlineData("", "latin")]
     public void A_body_is_of_the_script_of_its_letters_escaped_or_not(string text, string script)
     {
-        Assert.Equal(script, Script.Of(Encoding.UTF8.GetBytes($$"""{"content":"{{text}}"}""")));
-        Assert.Equal(script, Script.Of(JsonSerializer.SerializeToUtf8Bytes(new { content = text }))); // escapes all but ASCII
+        Assert.Equal(script, Of(Encoding.UTF8.GetBytes(text)));
+        Assert.Equal(script, Of(JsonSerializer.SerializeToUtf8Bytes(text))); // escapes all but ASCII
     }
 
     [Fact]
-    public void Only_the_end_of_a_long_body_is_looked_at()
+    public void Only_the_beginning_of_a_long_text_is_looked_at()
     {
-        var long4K = string.Concat(Enumerable.Repeat("Как дела ", 2000)) + new string('x', 4096);
-        Assert.Equal("latin", Script.Of(Encoding.UTF8.GetBytes(long4K)));
+        var text = new string('x', 256) + string.Concat(Enumerable.Repeat("Как дела ", 2000));
+        Assert.Equal("latin", Of(Encoding.UTF8.GetBytes(text)));
     }
 
     [Theory]
     [InlineData("\\u")]
     [InlineData("\\u04")]
     [InlineData("\\uzzzz\\u0")]
-    public void Broken_escapes_are_nothing(string text) => Assert.Equal("latin", Script.Of(Encoding.ASCII.GetBytes(text)));
+    public void Broken_escapes_are_nothing(string text) => Assert.Equal("latin", Of(Encoding.ASCII.GetBytes(text)));
 
     [Fact]
-    public void Bytes_that_are_no_text_end() => Assert.Equal("latin", Script.Of([0xFF, 0xC3, 0xFE, 0x80, 0xE3, 0x81]));
+    public void Bytes_that_are_no_text_end() => Assert.Equal("latin", Of([0xFF, 0xC3, 0xFE, 0x80, 0xE3, 0x81]));
+
+    private static string Of(ReadOnlySpan<byte> text) => Script.Names[Script.Of(text)];
 }
