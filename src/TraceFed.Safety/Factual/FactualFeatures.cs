@@ -37,7 +37,7 @@ internal sealed class FactualFeatures
     /// <summary>Words of the last claim that carry content.</summary>
     public int ContentWords { get; private set; }
 
-    /// <summary>The evidence says all that the last claim says, and the nearest sentence most of it, except that a number of the same unit is another one, or that one of the two is negated.</summary>
+    /// <summary>The evidence says all that the last claim says, except that a number of the same unit is another one in the nearest sentence, or that of claim and nearest sentence, which says most of it, one is negated.</summary>
     public bool IsPlainConflict { get; private set; }
 
     /// <summary>Measures a claim. False when it has no word to check.</summary>
@@ -243,7 +243,7 @@ internal sealed class FactualFeatures
                 missingAnywhere |= _union[k] < 0.7f;
             }
         var negationDiffers = numbersMissing == 0 && (said.Negations + shown.Negations) % 2 == 1;
-        IsPlainConflict = best >= 0.5f && ((numberConflict > 0 && !missingAnywhere) || (negationDiffers && !missingHere));
+        IsPlainConflict = (numberConflict > 0 && !missingAnywhere && n > numbers) || (best >= 0.5f && negationDiffers && !missingHere);
         return true;
     }
 
@@ -368,7 +368,10 @@ internal sealed class FactualFeatures
     {
         if (a.Unit != b.Unit && a.Unit != 0 && b.Unit != 0)
             return false;
-        return Math.Abs(a.Value - b.Value) <= 0.005 * Math.Max(Math.Abs(a.Value), Math.Abs(b.Value));
+        // Years and other small counts are exact; measures are rounded, and so is what was converted.
+        return IsCount(a) && IsCount(b) ? a.Value == b.Value : Math.Abs(a.Value - b.Value) <= 0.005 * Math.Max(Math.Abs(a.Value), Math.Abs(b.Value));
+
+        static bool IsCount(in FactToken number) => number.Unit == 0 && Math.Abs(number.Value) < 10_000 && number.Value == Math.Floor(number.Value);
     }
 
     private static (int Conflicts, int Units) NumberConflicts(ReadOnlySpan<FactToken> claim, ReadOnlySpan<int> content, ReadOnlySpan<FactToken> sentence)

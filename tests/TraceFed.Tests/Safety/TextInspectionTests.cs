@@ -219,20 +219,18 @@ public class TextInspectionTests
         var text = Encoding.UTF8.GetBytes(string.Concat(Enumerable.Repeat(
             "The quick brown fox jumps over the lazy dog. Naïve café 漢字。 bob@example.com x99x f0rb1dd3n fruit 4111 1111 1111 1111 Zm9yYmlkZGVuIGZydWl0 %66oo f o r b ", 8)));
         var inspection = new TextInspection();
-        long Run()
+        void Run()
         {
-            var before = GC.GetAllocatedBytesForCurrentThread();
             inspection.Reset(policy, Stage.Output, 3);
             inspection.Begin(TextRole.Assistant);
             for (var i = 0; i < text.Length; i += 50)
                 inspection.Append(text.AsSpan(i, Math.Min(50, text.Length - i)));
             inspection.Complete();
-            return GC.GetAllocatedBytesForCurrentThread() - before;
         }
 
         for (var i = 0; i < 50; i++)
             Run();
         Assert.True(inspection.Edits.Length > 20);
-        Assert.Equal(0, Run());
+        Assert.Equal(0, Allocated.Warm(Run));
     }
 }

@@ -39,6 +39,8 @@ public class FactualCheckTests
     [InlineData("The bridge is 480 metres long and carries two railway tracks.")]
     [InlineData("The new cables reduced vibration by 60 %.")]
     [InlineData("Tolls were abolished in 1986.")]
+    [InlineData("It is 326 metres long.")]
+    [InlineData("The Garrow bridge was opened on 14 March 1933.")]
     public void Claim_ThatDiffersInANumberOrANegationAlone_IsContradicted(string claim) => Assert.Equal(FactualVerdict.Contradicted, Judge(claim));
 
     [Fact]
@@ -82,13 +84,12 @@ public class FactualCheckTests
         var evidence = new FactualEvidence();
         var check = new FactualCheck();
         var source = Encoding.UTF8.GetBytes(Source);
-        var claim = "The new cables reduced vibration by 45 percent, said the World Health Organization."u8;
-        for (var i = 0; i < 3; i++)
-            Round(claim);
-        var before = GC.GetAllocatedBytesForCurrentThread();
-        for (var i = 0; i < 50; i++)
-            Round(claim);
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        var claim = "The new cables reduced vibration by 45 percent, said the World Health Organization."u8.ToArray();
+        Assert.Equal(0, Allocated.Warm(() =>
+        {
+            for (var i = 0; i < 50; i++)
+                Round(claim);
+        }));
 
         void Round(ReadOnlySpan<byte> text)
         {
