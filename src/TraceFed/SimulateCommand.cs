@@ -5,6 +5,8 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using NSec.Cryptography;
 using TraceFed.Kernels;
+using TraceFed.Privacy.DifferentialPrivacy;
+using TraceFed.Privacy.Indicators;
 using TraceFed.Privacy.SecureAggregation;
 using TraceFed.Protocol.SecureAggregation;
 
@@ -28,14 +30,26 @@ internal static class SimulateCommand
         var transport = new Option<string>("--transport") { Description = $"memory: messages are encoded and handed over. grpc: up to {SimulateGrpc.MaxAgents} agents, each with its own certificate and connection (mutual TLS 1.3, loopback).", DefaultValueFactory = _ => "memory" };
         transport.AcceptOnlyFromAmong("memory", "grpc");
         var kill = Number("--kill", 0, "Agents killed in the first window of --transport grpc: half before their vector is sent, half right after.", 0, SimulateGrpc.MaxAgents);
+        var privacy = new Option<string>("--privacy") { Description = "Noise of the agents. exact: none. high-accuracy: shares that sum to one draw over the agents that are neither corrupt nor dropped. high-privacy: a whole draw each.", DefaultValueFactory = _ => "exact" };
+        privacy.AcceptOnlyFromAmong("exact", "high-accuracy", "high-privacy");
+        var epsilon = new Option<double>("--epsilon") { Description = "Of one event and window, with --privacy.", HelpName = "ε", DefaultValueFactory = _ => 1 };
+        epsilon.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<double>() is not (>= 0.01 and <= 16))
+                result.AddError("--epsilon: must be between 0.01 and 16.");
+        });
         var json = new Option<bool>("--json") { Description = "One JSON object per line for programs." };
-        var command = new Command("simulate", "Sum many agents' vectors privately, in one process, and measure it.") { agents, dims, windows, dropout, corrupt, mode, compute, transport, kill, seed, json };
+        var command = new Command("simulate", "Sum many agents' vectors privately, in one process, and measure it.") { agents, dims, windows, dropout, corrupt, mode, compute, transport, kill, privacy, epsilon, seed, json };
         command.Validators.Add(result =>
         {
+            if (result.GetValue(privacy) is not (null or "exact") && result.GetValue(dims) > 4096)
+                result.AddError("--dims: at most 4096 with --privacy.");
             if (result.GetValue(transport) == "grpc")
             {
                 if (result.GetValue(agents) > SimulateGrpc.MaxAgents)
                     result.AddError($"--agents: at most {SimulateGrpc.MaxAgents} with --transport grpc.");
+                if (result.GetValue(privacy) is not (null or "exact"))
+                    result.AddError("--privacy: not with --transport grpc, which measures connections.");
                 if (result.GetValue(dropout) > 0)
                     result.AddError("--dropout: with --transport grpc, use --kill.");
                 if (result.GetValue(kill) * 3 > result.GetValue(agents))
@@ -49,6 +63,7 @@ internal static class SimulateCommand
         Examples.Of(command,
             "tracefed simulate --agents 1000 --dims 1024 --windows 3 --dropout 0.1",
             "tracefed simulate --agents 10000 --json",
+            "tracefed simulate --agents 1000 --privacy high-accuracy --epsilon 1 --dropout 0.1",
             "tracefed simulate --agents 20 --dims 64 --transport grpc --kill 3",
             "tracefed simulate --mode bonawitz --compute simd --json");
         command.SetAction(async (parsed, cancellation) =>
@@ -68,7 +83,8 @@ internal static class SimulateCommand
             report.Host(device);
             if (parsed.GetValue(mode) == "bonawitz")
                 return await BonawitzAsync(device, report, cancellation);
-            var setting = new Setting(parsed.GetValue(agents), parsed.GetValue(dims), parsed.GetValue(windows), parsed.GetValue(dropout), parsed.GetValue(corrupt), parsed.GetValue(mode)!, parsed.GetValue(seed));
+            var setting = new Setting(parsed.GetValue(agents), parsed.GetValue(dims), parsed.GetValue(windows), parsed.GetValue(dropout), parsed.GetValue(corrupt), parsed.GetValue(mode)!, parsed.GetValue(seed),
+                parsed.GetValue(privacy) switch { "high-accuracy" => PrivacyMode.HighAccuracy, "high-privacy" => PrivacyMode.HighPrivacy, _ => PrivacyMode.Exact }, parsed.GetValue(epsilon));
             if (parsed.GetValue(transport) == "grpc")
                 return await RunGrpcAsync(setting, parsed.GetValue(kill), report, parsed.InvocationConfiguration.Error, cancellation);
             return Run(setting, report, parsed.InvocationConfiguration.Error, cancellation);
@@ -76,7 +92,7 @@ internal static class SimulateCommand
         return command;
     }
 
-    internal sealed record Setting(int Agents, int Dims, int Windows, double Dropout, double Corrupt, string Mode, int Seed);
+    internal sealed record Setting(int Agents, int Dims, int Windows, double Dropout, double Corrupt, string Mode, int Seed, PrivacyMode Privacy = PrivacyMode.Exact, double Epsilon = 1);
 
     private static async Task<int> RunGrpcAsync(Setting s, int kill, Report report, TextWriter error, CancellationToken cancellation)
     {
@@ -96,6 +112,20 @@ internal static class SimulateCommand
             return 1;
         }
         var (parameters, committee) = chosen;
+        var (dropouts, corrupted) = ((int)(s.Dropout * s.Agents), (int)(s.Corrupt * s.Agents));
+        PaneNoise? noise = null;
+        try
+        {
+            if (s.Privacy != PrivacyMode.Exact)
+                noise = new PaneNoise(Cells(s.Dims), s.Privacy, (ulong)(s.Epsilon * BudgetCaps.Nano), Math.Max(1, s.Agents - dropouts - corrupted));
+        }
+        catch (ArgumentException e)
+        {
+            error.WriteLine($"tracefed: {e.Message}");
+            return 1;
+        }
+        var promised = noise?.Figures(s.Agents - dropouts)[0];
+        var (squares, inside) = (0.0, 0L);
         var random = new Random(s.Seed);
         var clock = Stopwatch.StartNew();
         using var region = new Region(parameters, committee, s.Agents, cancellation);
@@ -108,18 +138,25 @@ internal static class SimulateCommand
             // As many as the fraction says, so that a run does not burn by an unlucky draw.
             var order = Enumerable.Range(0, s.Agents).ToArray();
             random.Shuffle(order);
-            var dropped = order.Take((int)(s.Dropout * s.Agents)).ToHashSet();
+            var dropped = order.Take(dropouts).ToHashSet();
             var inputs = new uint[s.Agents][];
-            var truth = new uint[s.Dims];
+            var (truth, counted) = (new uint[s.Dims], new uint[s.Dims]);
             for (var i = 0; i < s.Agents; i++)
             {
                 inputs[i] = new uint[s.Dims];
                 for (var d = 0; d < s.Dims; d++)
-                {
                     inputs[i][d] = (uint)random.Next(1 << 16);
-                    if (!dropped.Contains(i))
-                        truth[d] = unchecked(truth[d] + inputs[i][d]);
-                }
+                if (!dropped.Contains(i))
+                    AddTo(counted, inputs[i]);
+                noise?.Add(inputs[i]);
+                if (!dropped.Contains(i))
+                    AddTo(truth, inputs[i]);
+            }
+            for (var d = 0; d < s.Dims; d++)
+            {
+                var off = (double)unchecked((int)(truth[d] - counted[d]));
+                squares += off * off;
+                inside += Math.Abs(off) <= promised?.Margin ? 1 : 0;
             }
             var run = region.Window(w, inputs, dropped);
             exact &= run.Sum is not null && run.Sum.AsSpan().SequenceEqual(truth);
@@ -130,7 +167,13 @@ internal static class SimulateCommand
             foreach (var (name, seconds) in run.Phases)
                 (phases.TryGetValue(name, out var list) ? list : phases[name] = []).Add(seconds);
         }
-        report.Figure("secagg.exact", exact ? 1 : 0, "bool", note: $"{s.Windows} windows against the true sum of the survivors");
+        report.Figure("secagg.exact", exact ? 1 : 0, "bool", note: $"{s.Windows} windows against the true sum of what the survivors sent");
+        if (promised is not null)
+        {
+            var cells = (double)s.Dims * s.Windows;
+            report.Figure("privacy.error_rms", Math.Sqrt(squares / cells), "count", promised.Sigma, string.Create(CultureInfo.InvariantCulture, $"of a released sum against the events counted, over {cells} sums; the baseline is σ as it is promised; ε_local {promised.EpsilonLocal:0.###}, ε_central {promised.EpsilonCentral:0.###}, δ {promised.Delta:0.#e+0}"));
+            report.Figure("privacy.inside_interval", inside / cells, "share", 0.95, string.Create(CultureInfo.InvariantCulture, $"of the sums within the promised ±{promised.Margin:0.#}"));
+        }
         report.Figure("secagg.upload_bytes", bytes, "By", 28_000, note: $"W0 and its share of the bundle; D {s.Dims}, degree {parameters.Degree}, {(committee > 0 ? committee : s.Agents)} holders");
         report.Samples("secagg.agent_cpu_ms", agentMs, "ms", "bundle, masks and signature; the median agent of a window, one core");
         report.Samples("secagg.window_s", windowSeconds, "s", "bundles and W0 to W5 of all agents");
@@ -145,6 +188,21 @@ internal static class SimulateCommand
         report.Missing("secagg.bonawitz_row_s", "s", "run with --mode bonawitz");
         return exact ? 0 : 1;
     }
+
+    private static void AddTo(uint[] sum, uint[] vector)
+    {
+        for (var d = 0; d < sum.Length; d++)
+            sum[d] = unchecked(sum[d] + vector[d]);
+    }
+
+    /// <summary>One dimension of plain counters, to each of which an event adds at most one.</summary>
+    private static IndicatorSchema Cells(int count) => IndicatorSchema.Create(new()
+    {
+        Name = "cells",
+        Models = [.. Enumerable.Range(1, count - 1).Select(i => $"m{i}")],
+        Dimensions = [new() { Name = "all", MaxContribution = 1 }],
+        Indicators = [new() { Name = "requests", Kind = IndicatorKind.Requests, Dimension = "all", By = [Facet.Model] }],
+    });
 
     // 1000 agents, 300 dropped late, complete graph: 700 self masks and 300 × 700 pair masks of 100,000 entries leave the sum.
     private static async Task<int> BonawitzAsync(ComputeDevice device, Report report, CancellationToken cancellation)

@@ -39,6 +39,20 @@ public class CommandTests
         Assert.Equal(11, figures["secagg.survivors"].GetProperty("value").GetDouble()); // one of the three died before its vector
     }
 
+    [Theory]
+    [InlineData("high-accuracy"), InlineData("high-privacy")]
+    public async Task Simulate_with_noise_is_off_by_as_much_as_it_promises(string privacy)
+    {
+        var (code, output, error) = await RunAsync(["simulate", "--agents", "40", "--dims", "1024", "--windows", "2", "--dropout", "0.1", "--corrupt", "0.1", "--privacy", privacy, "--epsilon", "0.5", "--json"]);
+        var figures = output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => JsonDocument.Parse(l).RootElement).ToDictionary(f => f.GetProperty("figure").GetString()!);
+        Assert.Equal((0, ""), (code, error));
+        Assert.Equal(1, figures["secagg.exact"].GetProperty("value").GetDouble());
+        // 2,048 sums: five standard errors of a spread whose kurtosis is at most 6.
+        var rms = figures["privacy.error_rms"];
+        Assert.InRange(rms.GetProperty("value").GetDouble() / rms.GetProperty("baseline").GetDouble(), 0.87, 1.13);
+        Assert.InRange(figures["privacy.inside_interval"].GetProperty("value").GetDouble(), 0.925, 1);
+    }
+
     [Fact]
     public async Task Check_writes_one_json_line_per_input_line()
     {
