@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using TraceFed.ModelServer.Model;
+using TraceFed.ModelServer.Paths;
 using TraceFed.ModelServer.Serving;
 using static TorchSharp.torch;
 
@@ -39,7 +40,7 @@ public static class ModelHost
         builder.Services.AddRouting();
         builder.Services.AddSingleton(TimeProvider.System);
         builder.Services.AddSingleton<ModelMetrics>();
-        builder.Services.AddSingleton(services => LoadedModel.Load(options, services.GetRequiredService<ModelMetrics>(), services.GetRequiredService<ILoggerFactory>().CreateLogger("TraceFed.ModelServer")));
+        builder.Services.AddSingleton(services => LoadedModel.Load(options, services.GetRequiredService<ModelMetrics>(), services.GetRequiredService<TimeProvider>(), services.GetRequiredService<ILoggerFactory>().CreateLogger("TraceFed.ModelServer")));
         builder.Services.AddSingleton<OpenAiEndpoints>();
         builder.Services.AddSingleton(options);
         var app = builder.Build();
@@ -53,7 +54,7 @@ public static class ModelHost
 /// <summary>A model that answers: tokenizer, template and engine.</summary>
 internal sealed class LoadedModel : IAsyncDisposable
 {
-    private LoadedModel(TextTokenizer tokenizer, ChatTemplate template, GenerationEngine engine) => (Tokenizer, Template, Engine) = (tokenizer, template, engine);
+    private LoadedModel(TextTokenizer tokenizer, ChatTemplate template, GenerationEngine engine, MaskFolder? masks) => (Tokenizer, Template, Engine, Masks) = (tokenizer, template, engine, masks);
 
     public TextTokenizer Tokenizer { get; }
 
@@ -61,7 +62,10 @@ internal sealed class LoadedModel : IAsyncDisposable
 
     public GenerationEngine Engine { get; }
 
-    public static LoadedModel Load(ModelServerOptions options, ModelMetrics metrics, ILogger logger)
+    /// <summary>Where mask sets come from, if they do.</summary>
+    public MaskFolder? Masks { get; }
+
+    public static LoadedModel Load(ModelServerOptions options, ModelMetrics metrics, TimeProvider time, ILogger logger)
     {
         var folder = options.Folder ?? ModelHost.EmbeddedFolder;
         var config = ModelConfig.Read(Path.Combine(folder, "config.json"));
@@ -74,7 +78,15 @@ internal sealed class LoadedModel : IAsyncDisposable
         var decoder = new Model.Decoder(LoadWeights(folder, config, device));
         var template = ChatTemplate.For(tokenizer, config.BeginToken);
         var engine = new GenerationEngine(decoder, options.Slots, Math.Min(options.Context, config.MaxPositions), options.MaxQueue, config.EndTokens.Concat(template.EndTokens), metrics, logger);
-        return new LoadedModel(tokenizer, template, engine);
+        try
+        {
+            return new LoadedModel(tokenizer, template, engine, options.Masks is null ? null : MaskFolder.Open(options, folder, config, engine.SetMasks, time, logger));
+        }
+        catch
+        {
+            _ = engine.DisposeAsync().AsTask();
+            throw;
+        }
     }
 
     private static DecoderWeights LoadWeights(string folder, ModelConfig config, Device device)
@@ -84,5 +96,12 @@ internal sealed class LoadedModel : IAsyncDisposable
         return DecoderWeights.Load(config, name => CheckpointTensors.Read(checkpoint, name), device, device.type == TorchSharp.DeviceType.CPU ? ScalarType.Float32 : ScalarType.BFloat16);
     }
 
-    public ValueTask DisposeAsync() => Engine.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        if (Masks is not null)
+        {
+            await Masks.DisposeAsync();
+        }
+        await Engine.DisposeAsync();
+    }
 }

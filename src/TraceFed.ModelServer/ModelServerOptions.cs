@@ -33,6 +33,18 @@ public sealed record ModelServerOptions
     /// <summary>Threads of libtorch; 0 leaves it the choice.</summary>
     public int Threads { get; init; }
 
+    /// <summary>Folder of signed mask sets, <c>NAME.tfm</c> or <c>NAME.mask.json</c>, that requests may name; looked at again every few seconds. Null: none.</summary>
+    public string? Masks { get; init; }
+
+    /// <summary>The model's path registry, which resolves and bounds mask sets. Needed with <see cref="Masks"/>, as are the next two.</summary>
+    public string? Registry { get; init; }
+
+    /// <summary>Ed25519 public key (PEM): only its mask sets are applied.</summary>
+    public string? Trust { get; init; }
+
+    /// <summary>File with the fleet's salt, for the model's fingerprint.</summary>
+    public string? Salt { get; init; }
+
     /// <summary>cpu or cuda.</summary>
     public string Device { get; init; } = "cpu";
 }

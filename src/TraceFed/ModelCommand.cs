@@ -43,6 +43,7 @@ internal static class ModelCommand
         var queue = new Option<int>("--queue") { Description = "Requests that wait; further ones are refused.", DefaultValueFactory = _ => defaults.MaxQueue };
         var threads = new Option<int>("--threads") { Description = "Threads; 0 leaves the choice.", DefaultValueFactory = _ => defaults.Threads };
         var device = new Option<string>("--device") { Description = "cpu or cuda.", DefaultValueFactory = _ => defaults.Device };
+        var masks = MaskOptions();
         var keyEnv = new Option<string?>("--key-env") { Description = "Environment variable with the key that requests must bring. Needed to listen beyond loopback.", HelpName = "name" };
         foreach (var option in new[] { slots, context, queue })
             option.Validators.Add(result =>
@@ -52,9 +53,10 @@ internal static class ModelCommand
             });
         var command = new Command("serve", "Serve a model with OpenAI's endpoints. Put the gateway in front: this role checks nothing that goes in or out.")
         {
-            folder, listen, name, slots, context, queue, threads, device, keyEnv,
+            folder, listen, name, slots, context, queue, threads, device, masks.Masks, masks.Registry, masks.Trust, masks.Salt, keyEnv,
         };
-        Examples.Of(command, "tracefed model serve", "tracefed model serve --model qwen2.5-0.5b --listen http://127.0.0.1:8090");
+        Examples.Of(command, "tracefed model serve", "tracefed model serve --model qwen2.5-0.5b --listen http://127.0.0.1:8090",
+            "tracefed model serve --model llama --masks masks --registry llama.paths.json --trust policy.pub.pem --salt fleet.salt");
         command.SetAction(async (parsed, cancellation) =>
         {
             var error = parsed.InvocationConfiguration.Error;
@@ -81,6 +83,10 @@ internal static class ModelCommand
                     MaxQueue = parsed.GetValue(queue),
                     Threads = parsed.GetValue(threads),
                     Device = parsed.GetValue(device)!,
+                    Masks = parsed.GetValue(masks.Masks),
+                    Registry = parsed.GetValue(masks.Registry),
+                    Trust = parsed.GetValue(masks.Trust),
+                    Salt = parsed.GetValue(masks.Salt),
                     ApiKey = key,
                 });
                 await app.StartAsync(cancellation);
@@ -96,6 +102,12 @@ internal static class ModelCommand
         });
         return command;
     }
+
+    private static (Option<string?> Masks, Option<string?> Registry, Option<string?> Trust, Option<string?> Salt) MaskOptions() => (
+        new("--masks") { Description = "Folder of signed mask sets (NAME.tfm, NAME.mask.json) that requests may name; changes apply while running.", HelpName = "folder" },
+        new("--registry") { Description = "The model's path registry; with --masks.", HelpName = "file" },
+        new("--trust") { Description = "Ed25519 public key (PEM) whose mask sets are applied; with --masks.", HelpName = "file" },
+        new("--salt") { Description = "File with the fleet's salt, for the model's fingerprint; with --masks.", HelpName = "file" });
 
     private static int Train(TrainingPlan plan, TextWriter error, CancellationToken cancellation)
     {

@@ -33,7 +33,12 @@ public abstract record PathEdit(int Layer)
 }
 
 /// <summary>What one request asks for: edits of one or more layers, in the order in which clamps of a layer apply.</summary>
-public sealed record PathMask(IReadOnlyList<PathEdit> Edits);
+/// <param name="Edits">All of them.</param>
+public sealed record PathMask(IReadOnlyList<PathEdit> Edits)
+{
+    /// <summary>Not while the prompt is read.</summary>
+    public bool DecodeOnly { get; init; }
+}
 
 /// <summary>The masks of one layer, one list per mask of the table; null where no mask of the table acts.</summary>
 internal sealed class LayerMasks

@@ -44,6 +44,10 @@ internal sealed class BakePlan
     /// <exception cref="InvalidDataException">The checkpoint lacks a tensor, or has it in another shape or type.</exception>
     public static BakePlan Of(ModelConfig config, PathMask mask, Func<string, TensorEntry?> find)
     {
+        if (mask.DecodeOnly)
+        {
+            throw new ArgumentException("The mask spares the prompt; weights cannot.", nameof(mask));
+        }
         var plan = new BakePlan();
         var gpt2 = config.Family == ModelFamily.Gpt2;
         // Some GPT-2 checkpoints leave the first part of the names out.

@@ -173,7 +173,7 @@ public sealed class PathRegistry
             cost += path.Cost * entry.Delta * entry.Delta;
             edits.AddRange(Edits(path, entry, layers));
         }
-        return cost > Math.Min(KlBudget, set.KlBudget) ? (null, MaskRefusal.OverBudget) : (new PathMask(edits), MaskRefusal.None);
+        return cost > Math.Min(KlBudget, set.KlBudget) ? (null, MaskRefusal.OverBudget) : (new PathMask(edits) { DecodeOnly = set.DecodeOnly }, MaskRefusal.None);
     }
 
     private static IEnumerable<PathEdit> Edits(RegisteredPath path, MaskEntry entry, int layers)

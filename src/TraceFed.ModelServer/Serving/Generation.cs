@@ -1,4 +1,5 @@
 using System.Threading.Channels;
+using TraceFed.ModelServer.Model;
 
 namespace TraceFed.ModelServer.Serving;
 
@@ -19,7 +20,7 @@ public enum FinishReason
 }
 
 /// <summary>One request to generate: what goes in, and the tokens as they come out.</summary>
-internal sealed class Generation(IReadOnlyList<int> prompt, int maxTokens, SamplingOptions sampling, string? mask, CancellationToken cancellation)
+internal sealed class Generation(IReadOnlyList<int> prompt, int maxTokens, SamplingOptions sampling, PathMask? mask, CancellationToken cancellation)
 {
     private readonly Channel<int> _tokens = Channel.CreateUnbounded<int>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true }); // at most maxTokens
 
@@ -30,8 +31,8 @@ internal sealed class Generation(IReadOnlyList<int> prompt, int maxTokens, Sampl
 
     public SamplingOptions Sampling => sampling;
 
-    /// <summary>Name of the path mask, or none.</summary>
-    public string? Mask => mask;
+    /// <summary>The path mask, or none. The request keeps it whatever is loaded later.</summary>
+    public PathMask? Mask => mask;
 
     public CancellationToken Cancellation => cancellation;
 

@@ -29,9 +29,9 @@ internal sealed partial class GenerationEngine : IAsyncDisposable
     private readonly Thread _thread;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Generation? _filling; // its slot is _running.Count
-    private Dictionary<string, int> _maskNumbers = new(StringComparer.Ordinal);
-    private volatile IReadOnlyDictionary<string, PathMask> _maskSet = new Dictionary<string, PathMask>();
-    private IReadOnlyDictionary<string, PathMask>? _maskSetApplied;
+    private readonly Dictionary<PathMask, int> _maskNumbers = new(ReferenceEqualityComparer.Instance); // of the session's table
+    private volatile NamedMasks _named;
+    private NamedMasks? _namedApplied;
 
     /// <param name="decoder">Becomes the engine's.</param>
     /// <param name="slots">Sequences at a time.</param>
@@ -44,6 +44,7 @@ internal sealed partial class GenerationEngine : IAsyncDisposable
     {
         (_decoder, _metrics, _logger) = (decoder, metrics, logger);
         _session = new DecoderSession(decoder, slots, capacity);
+        _named = new NamedMasks(FrozenDictionary<string, PathMask>.Empty, PathMaskTable.None(decoder.Config));
         _ends = ends.ToFrozenSet();
         _queue = Channel.CreateBounded<object>(new BoundedChannelOptions(maxQueue) { SingleReader = true });
         _logits = new float[slots * decoder.Config.Vocabulary];
@@ -62,16 +63,16 @@ internal sealed partial class GenerationEngine : IAsyncDisposable
     /// <summary>The engine has failed or was stopped; no request is served any more.</summary>
     public bool HasEnded => _ended.Task.IsCompleted;
 
-    /// <summary>Path masks that requests may name. Running requests keep theirs.</summary>
+    /// <summary>Path masks that requests may name, laid out for the kernels here and not on the engine's thread. Requests that were taken keep theirs.</summary>
     /// <exception cref="ArgumentException">A mask does not fit the model.</exception>
     public void SetMasks(IReadOnlyDictionary<string, PathMask> masks)
     {
-        _ = new PathMaskTable(_decoder.Config, [.. masks.Values]); // refuses here, not on the engine's thread
-        _maskSet = masks.ToFrozenDictionary(StringComparer.Ordinal);
+        var names = masks.ToFrozenDictionary(StringComparer.Ordinal);
+        _named = new NamedMasks(names, new PathMaskTable(_decoder.Config, [.. names.Values.Distinct<PathMask>(ReferenceEqualityComparer.Instance)]));
     }
 
-    /// <summary>Whether requests may name this mask.</summary>
-    public bool HasMask(string name) => _maskSet.ContainsKey(name);
+    /// <summary>The mask of this name, if requests may name it.</summary>
+    public PathMask? FindMask(string name) => _named.Names.GetValueOrDefault(name);
 
     /// <summary>Puts a request in the queue. False when it is full.</summary>
     public bool TryAdd(Generation request)
@@ -182,12 +183,14 @@ internal sealed partial class GenerationEngine : IAsyncDisposable
                 request.End(FinishReason.Cancelled);
                 continue;
             }
-            if (request.Mask is { } name && !_maskNumbers.ContainsKey(name))
+            if (request.Mask is { } mask)
             {
-                request.End(FinishReason.Failed); // withdrawn since; never served without
-                continue;
+                if (!_maskNumbers.ContainsKey(mask))
+                {
+                    LayOut(_named, mask); // replaced while the request waited: it keeps what it was promised
+                }
+                request.MaskNumber = _maskNumbers[mask];
             }
-            request.MaskNumber = request.Mask is null ? 0 : _maskNumbers[request.Mask];
             request.Sampler = new Sampler(request.Sampling, Vocabulary);
             _session.Truncate(_running.Count);
             _filling = request;
@@ -205,7 +208,7 @@ internal sealed partial class GenerationEngine : IAsyncDisposable
         }
         var last = request.Prefilled + chunk == request.Prompt.Count;
         var logits = last ? _logits.AsSpan(0, Vocabulary) : default;
-        _session.Prefill(_running.Count, tokens, request.MaskNumber, logits);
+        _session.Prefill(_running.Count, tokens, request.Mask is { DecodeOnly: true } ? 0 : request.MaskNumber, logits);
         request.Prefilled += chunk;
         _metrics.Read(chunk);
         if (last)
@@ -265,32 +268,32 @@ internal sealed partial class GenerationEngine : IAsyncDisposable
         request.End(reason);
     }
 
-    /// <summary>A new table, between steps: the new set, and what running requests still use.</summary>
+    /// <summary>A new table, between steps.</summary>
     private void ApplyMasks()
     {
-        var wanted = _maskSet;
-        if (ReferenceEquals(wanted, _maskSetApplied))
+        if (_named is var named && !ReferenceEquals(named, _namedApplied))
         {
-            return;
+            LayOut(named, null);
         }
-        var masks = new List<PathMask>();
-        var numbers = new Dictionary<string, int>(StringComparer.Ordinal);
-        foreach (var (name, mask) in wanted)
+    }
+
+    /// <summary>The table of all named masks, and of those that only requests from before still use.</summary>
+    private void LayOut(NamedMasks named, PathMask? waiting)
+    {
+        var requests = _running.Append(_filling).OfType<Generation>().Where(static request => request.Mask is not null).ToList();
+        var known = named.Table.Given.ToHashSet<PathMask>(ReferenceEqualityComparer.Instance);
+        var old = requests.Select(static request => request.Mask!).Concat(waiting is null ? [] : [waiting]).Where(known.Add).ToList();
+        _session.Masks = old.Count == 0 ? named.Table : new PathMaskTable(_decoder.Config, [.. named.Table.Given, .. old]);
+        _maskNumbers.Clear();
+        foreach (var mask in _session.Masks.Given)
         {
-            masks.Add(mask);
-            numbers[name] = masks.Count;
+            _maskNumbers[mask] = _maskNumbers.Count + 1;
         }
-        var old = _session.Masks;
-        foreach (var group in _running.Append(_filling).OfType<Generation>().Where(request => request.MaskNumber > 0).GroupBy(request => request.MaskNumber).ToList())
+        foreach (var request in requests)
         {
-            masks.Add(old.Given[group.Key - 1]);
-            foreach (var request in group)
-            {
-                request.MaskNumber = masks.Count;
-            }
+            request.MaskNumber = _maskNumbers[request.Mask!];
         }
-        _session.Masks = new PathMaskTable(_decoder.Config, masks);
-        (_maskNumbers, _maskSetApplied) = (numbers, wanted);
+        _namedApplied = named;
     }
 
     private void Embed(EmbeddingJob job)
@@ -315,6 +318,9 @@ internal sealed partial class GenerationEngine : IAsyncDisposable
         await _ended.Task;
         _stop.Dispose();
     }
+
+    /// <summary>Masks by name, and their table.</summary>
+    private sealed record NamedMasks(FrozenDictionary<string, PathMask> Names, PathMaskTable Table);
 
     private sealed class EmbeddingJob(IReadOnlyList<int> tokens, CancellationToken cancellation)
     {

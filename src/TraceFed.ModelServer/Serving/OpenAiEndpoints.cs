@@ -95,13 +95,16 @@ internal sealed class OpenAiEndpoints(ModelServerOptions options, LoadedModel mo
         }
         var header = context.Request.Headers["x-tracefed-mask"]; // the gateway's policy; it goes before the client's own wish
         var mask = StringValues.IsNullOrEmpty(header) ? request.Mask : header.ToString();
-        if (mask is not null && !model.Engine.HasMask(mask))
+        var path = mask is null ? null : model.Engine.FindMask(mask);
+        if (mask is not null && path is null)
         {
-            throw new RequestException(400, "mask_not_found", "No path mask of this name is loaded.", "tracefed.mask");
+            throw model.Masks?.WhyNot(mask) is { } reason
+                ? new RequestException(400, "mask_refused", $"The path mask of this name is refused: {reason}.", "tracefed.mask")
+                : new RequestException(400, "mask_not_found", "No path mask of this name is loaded.", "tracefed.mask");
         }
         // A stop string, or a client that leaves, frees the slot.
         using var end = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
-        var generation = new Generation(prompt, Math.Min(request.MaxTokens ?? options.DefaultMaxTokens, model.Engine.Capacity - prompt.Count), request.Sampling, mask, end.Token);
+        var generation = new Generation(prompt, Math.Min(request.MaxTokens ?? options.DefaultMaxTokens, model.Engine.Capacity - prompt.Count), request.Sampling, path, end.Token);
         if (!model.Engine.TryAdd(generation))
         {
             throw Refused();

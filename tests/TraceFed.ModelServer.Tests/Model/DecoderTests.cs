@@ -121,6 +121,33 @@ public class DecoderTests
         }
     }
 
+    [Theory]
+    [InlineData("llama"), InlineData("qwen2"), InlineData("gpt2")]
+    public void A_row_without_a_mask_has_the_same_bits_whether_masks_are_loaded_and_used_beside_it_or_not(string family)
+    {
+        using var model = TinyModel.Make(family);
+        var direction = Enumerable.Range(0, model.Config.Width).Select(i => i == 4 ? 1f : 0).ToArray();
+        var all = Enumerable.Range(0, model.Config.Layers).SelectMany(l => new PathEdit[]
+        {
+            new PathEdit.HeadGain(l, 1, 0.5f), new PathEdit.NeuronGain(l, 3, 0), new PathEdit.Clamp(l, direction, -0.1f, 0.1f), new PathEdit.Suppression(l, direction, direction, 0.2f),
+        });
+        var plain = Rows(PathMaskTable.None(model.Config), 0);
+        var mixed = Rows(new PathMaskTable(model.Config, [new PathMask([.. all])]), 1);
+        var v = model.Config.Vocabulary;
+        Assert.Equal(plain[..v], mixed[..v]);
+        Assert.NotEqual(plain[v..], mixed[v..]);
+
+        float[] Rows(PathMaskTable masks, int second)
+        {
+            using var session = new DecoderSession(model.Decoder, slots: 2, capacity: 20) { Masks = masks };
+            var logits = new float[2 * model.Config.Vocabulary];
+            session.Prefill(0, Text.AsSpan(0, 5), 0, logits.AsSpan(0, model.Config.Vocabulary));
+            session.Prefill(1, Text.AsSpan(3, 5), second, logits.AsSpan(model.Config.Vocabulary));
+            session.Decode([1, 2], [0, second], logits);
+            return logits;
+        }
+    }
+
     [Fact]
     public void Parameters_go_out_under_the_names_under_which_they_came_in()
     {
