@@ -112,6 +112,8 @@ internal sealed partial class GatewayPipeline(
                 return;
             }
 
+            exchange.SelectPathMask(context.Request.Headers);
+
             // (5) input checks
             var verdict = exchange.Inspect(context.Request);
             if (!verdict.Blocks && exchange.Snapshot.Policy.External is { } own && own.Runs(Stage.Input))
@@ -234,7 +236,7 @@ internal sealed partial class GatewayPipeline(
     private static void OfferToCache(HttpContext context, GuardedExchange exchange)
     {
         var cache = exchange.Snapshot.Options.Cache;
-        if (!cache.Enabled || !exchange.Request.Deterministic || exchange.Request.Stream)
+        if (!cache.Enabled || !exchange.Request.Deterministic || exchange.Request.Stream || exchange.IsMasked)
             return;
         var headers = context.Request.Headers;
         context.Features.Set(new CacheCandidate(

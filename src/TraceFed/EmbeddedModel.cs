@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using Microsoft.AspNetCore.Builder;
+using TraceFed.Gateway.Configuration;
 using TraceFed.ModelServer;
 
 namespace TraceFed;
@@ -8,12 +9,20 @@ namespace TraceFed;
 internal static class EmbeddedModel
 {
     /// <summary>Starts it and points the gateway's flags at it. Null, after a word on the error output, where it cannot run.</summary>
-    public static async Task<WebApplication?> StartAsync(Dictionary<string, string> flags, TextWriter error, CancellationToken cancellation, Action<Microsoft.Extensions.Logging.ILoggingBuilder>? logging = null)
+    public static async Task<WebApplication?> StartAsync(Dictionary<string, string> flags, TextWriter error, CancellationToken cancellation, EmbeddedModelOptions? options = null, Action<Microsoft.Extensions.Logging.ILoggingBuilder>? logging = null)
     {
         try
         {
             var key = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(32));
-            var app = ModelHost.Build(new ModelServerOptions { Listen = "http://127.0.0.1:0", ApiKey = key }, logging);
+            var app = ModelHost.Build(new ModelServerOptions
+            {
+                Listen = "http://127.0.0.1:0",
+                ApiKey = key,
+                Masks = options?.Masks,
+                Registry = options?.Registry,
+                Trust = options?.Trust,
+                Salt = options?.Salt,
+            }, logging);
             await app.StartAsync(cancellation);
             flags["upstreams.default.address"] = app.Urls.Single();
             flags["upstreams.default.dialect"] = "openAI";

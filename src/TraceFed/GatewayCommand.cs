@@ -47,8 +47,8 @@ internal static class GatewayCommand
             Add(flags, "release", parsed.GetValue(release));
             var error = parsed.InvocationConfiguration.Error;
             // An empty list of upstreams in valid settings: the embedded model answers.
-            await using var embedded = GatewayConfiguration.ForProcess(parsed.GetValue(config), flags).Load(needsUpstream: false).Options is { Upstreams.Count: 0 }
-                ? await EmbeddedModel.StartAsync(flags, error, cancellation) : null;
+            await using var embedded = GatewayConfiguration.ForProcess(parsed.GetValue(config), flags).Load(needsUpstream: false).Options is { Upstreams.Count: 0 } options
+                ? await EmbeddedModel.StartAsync(flags, error, cancellation, options.EmbeddedModel) : null;
             var snapshots = GatewaySnapshots.Load(GatewayConfiguration.ForProcess(parsed.GetValue(config), flags), out var errors);
             if (snapshots is null)
                 return Settings.Print(errors, error);

@@ -140,7 +140,7 @@ internal sealed class UpFederation : IAsyncDisposable
         var upstream = new Dictionary<string, string>(StringComparer.OrdinalIgnoreCase);
         if (_settings.Upstream is { } given)
             upstream["upstream"] = given;
-        else if (await EmbeddedModel.StartAsync(upstream, _error, cancellation, Quiet) is { } model)
+        else if (await EmbeddedModel.StartAsync(upstream, _error, cancellation, logging: Quiet) is { } model)
             _apps.Add(model);
         else
             throw new IOException("name an upstream with --upstream.");

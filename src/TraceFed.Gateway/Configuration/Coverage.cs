@@ -74,6 +74,7 @@ public static class Coverage
             ("passthrough", options.Passthrough.Count == 0 ? "none: any other path is 404" : string.Join(", ", options.Passthrough) + " (unguarded)"),
             ("embeddings", snapshot.Policy.EmbeddingMasks.IsEmpty ? "forwarded as they are" : string.Join(", ", snapshot.Policy.EmbeddingMasks.Select(
                 m => $"mask {m.Id} ({m.Directions} of {m.Dimensions} dimensions) on {(m.Models.Count == 0 ? "every model" : string.Join(' ', m.Models))}"))),
+            ("path masks", PathMasks(options)),
             ("images, audio, files", "forwarded, not evaluated"),
         };
         foreach (var upstream in snapshot.Upstreams.Values)
@@ -82,6 +83,15 @@ public static class Coverage
             facts.Add(($"upstream {upstream.Name}", $"{string.Join(", ", upstream.Options.Destinations.Select(d => d.Address))} ({credentials})"));
         }
         return facts;
+    }
+
+    private static string PathMasks(GatewayOptions options)
+    {
+        var named = options.Routes.Where(static r => r.Value.PathMask is not null).Select(static r => $"{EndpointPaths.Of(r.Key)} {Or(r.Value.PathMask)}")
+            .Concat(options.PathMasks.Tenants.Select(static t => $"tenant {t.Key} {Or(t.Value)}")).Prepend(Or(options.PathMasks.Default));
+        return string.Join(", ", named) + (options.PathMasks.AllowClients ? "; clients may name one where that is none" : "");
+
+        static string Or(string? name) => string.IsNullOrEmpty(name) ? "none" : name;
     }
 
     private static string Camel<T>(T value) where T : struct, Enum => System.Text.Json.JsonNamingPolicy.CamelCase.ConvertName(value.ToString());

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Collections;
 using System.Net;
+using System.Text.RegularExpressions;
 using TraceFed.Gateway.Dialects;
 using TraceFed.Safety;
 
@@ -156,6 +157,7 @@ internal static class OptionsRules
                 errors.Add($"passthrough[{i}]: '{pass}' {problem}.");
 
         CheckKeys(options.Keys, errors);
+        CheckPathMasks(options, errors);
         options.Federation.Check(errors);
 
         for (var i = 0; i < options.Safety.Terms.Count; i++)
@@ -217,6 +219,23 @@ internal static class OptionsRules
             errors.Add($"{key}.apiKey: must be printable ASCII without spaces.");
         if (upstream.Health.ActivePath is { } path && !path.StartsWith('/'))
             errors.Add($"{key}.health.activePath: '{path}' must start with '/'.");
+    }
+
+    private static void CheckPathMasks(GatewayOptions options, List<string> errors)
+    {
+        // A name that is nobody's would leave the tenant it was meant for without its mask.
+        var tenants = options.Keys.Entries.Select(static key => key.Tenant ?? key.Name).Append("anonymous").ToHashSet(StringComparer.Ordinal);
+        foreach (var (tenant, mask) in options.PathMasks.Tenants)
+        {
+            if (!tenants.Contains(tenant))
+                errors.Add($"pathMasks.tenants.{tenant}: no key has this tenant.");
+            if (mask.Length > 0 && !Regex.IsMatch(mask, PathMaskOptions.Name, RegexOptions.CultureInvariant))
+                errors.Add($"pathMasks.tenants.{tenant}: must match {PathMaskOptions.Name}.");
+        }
+        var model = options.EmbeddedModel;
+        string?[] given = [model.Masks, model.Registry, model.Trust, model.Salt];
+        if (given.Any(static part => part is not null) && given.Any(static part => part is null))
+            errors.Add("embeddedModel.masks: mask sets need all four: masks, registry, trust and salt.");
     }
 
     private static void CheckKeys(KeyOptions keys, List<string> errors)

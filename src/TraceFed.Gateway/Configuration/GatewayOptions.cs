@@ -34,6 +34,12 @@ public sealed class GatewayOptions
     /// <summary>Settings of one guarded route, by endpoint (<c>chatCompletions</c>, <c>messages</c>, …).</summary>
     public IDictionary<Endpoint, RouteOptions> Routes { get; } = new Dictionary<Endpoint, RouteOptions>();
 
+    /// <summary>Path masks that a model role behind the gateway applies.</summary>
+    public PathMaskOptions PathMasks { get; set; } = new();
+
+    /// <summary>The small model that answers where no upstream is set.</summary>
+    public EmbeddedModelOptions EmbeddedModel { get; set; } = new();
+
     public LimitOptions Limits { get; set; } = new();
     public KeyOptions Keys { get; set; } = new();
     public RateLimitOptions RateLimits { get; set; } = new();
@@ -60,6 +66,42 @@ public sealed class RouteOptions
 
     /// <summary>Serve this route at all. Default true; false answers 404.</summary>
     public bool Enabled { get; set; } = true;
+
+    /// <summary>Path mask of this route; default <c>pathMasks.default</c>, and empty is none. A tenant's own goes before it.</summary>
+    [RegularExpression(PathMaskOptions.Name)]
+    public string? PathMask { get; set; }
+}
+
+/// <summary>Which path mask a request gets at a TraceFed model role. Told to the upstream in <c>x-tracefed-mask</c>; other servers know no such header.</summary>
+public sealed class PathMaskOptions
+{
+    internal const string Name = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
+
+    /// <summary>Name of the mask set for every request that nothing below says otherwise for. Default none.</summary>
+    [RegularExpression(Name)]
+    public string? Default { get; set; }
+
+    /// <summary>Tenant (of a virtual key, or <c>anonymous</c>) to mask set, before its route's; empty is none.</summary>
+    public IDictionary<string, string> Tenants { get; } = new Dictionary<string, string>(StringComparer.Ordinal);
+
+    /// <summary>Let clients name a mask (<c>x-tracefed-mask</c> or <c>"tracefed": {"mask": …}</c>) where the settings name none for them. Default false: what they say is removed.</summary>
+    public bool AllowClients { get; set; }
+}
+
+/// <summary>The embedded model. Needs a restart; mask sets that come, change and go do not.</summary>
+public sealed class EmbeddedModelOptions
+{
+    /// <summary>Folder of signed mask sets (<c>NAME.tfm</c>, <c>NAME.mask.json</c>), looked at again every few seconds. Default none. The next three belong to it.</summary>
+    public string? Masks { get; set; }
+
+    /// <summary>The model's path registry, which resolves and bounds mask sets.</summary>
+    public string? Registry { get; set; }
+
+    /// <summary>Ed25519 public key (PEM) whose mask sets are applied.</summary>
+    public string? Trust { get; set; }
+
+    /// <summary>File with the fleet's salt, for the model's fingerprint.</summary>
+    public string? Salt { get; set; }
 }
 
 /// <summary>One LLM server, or several that serve the same models.</summary>

@@ -1,4 +1,5 @@
 using System.Collections.Frozen;
+using TraceFed.Gateway.Dialects;
 using TraceFed.Gateway.Inspection;
 using TraceFed.Gateway.Keys;
 using TraceFed.Safety;
@@ -55,6 +56,16 @@ public sealed class GatewaySnapshot
             if (Glob.Matches(pattern, model))
                 return _upstreams[upstream];
         return Default;
+    }
+
+    /// <summary>The path mask that the settings name for a request: its tenant's, its route's, or the default. An embedding has none.</summary>
+    public string? PathMaskOf(Endpoint endpoint, KeyIdentity identity)
+    {
+        var name = endpoint == Endpoint.Embeddings ? null
+            : Options.PathMasks.Tenants.TryGetValue(identity.Tenant, out var own) ? own
+            : Options.Routes.TryGetValue(endpoint, out var route) && route.PathMask is { } ofRoute ? ofRoute
+            : Options.PathMasks.Default;
+        return string.IsNullOrEmpty(name) ? null : name;
     }
 
     /// <summary>Compiles options that loaded without errors.</summary>

@@ -62,7 +62,7 @@ public sealed partial class GuardedRequest
     private int _nextObject;
     private bool _hasTemperatureZero, _hasSeed;
     private int _promptCount;
-    private int _moderationStart, _moderationEnd;
+    private int _moderationStart, _moderationEnd, _extensionStart, _extensionEnd;
 
     public Endpoint Endpoint { get; private set; }
 
@@ -91,6 +91,12 @@ public sealed partial class GuardedRequest
     /// <summary>Text stood in a member we do not know; an acting policy refuses, an observing one reports.</summary>
     public bool HasUnknownCarriers { get; private set; }
 
+    /// <summary>The body has our extension member, <c>tracefed</c>.</summary>
+    public bool HasExtension => _extensionEnd > 0;
+
+    /// <summary>The extension member goes upstream; else <see cref="Inspect"/> takes it out. False after <see cref="Parse"/>.</summary>
+    public bool KeepsExtension { get; set; }
+
     /// <summary>Choices the answer will have: <c>n</c> times prompts.</summary>
     internal int Choices => N * Math.Max(1, _promptCount);
     internal int N { get; private set; }
@@ -118,7 +124,8 @@ public sealed partial class GuardedRequest
         _promptCount = 0;
         InputModeration = OutputModeration = ModerationMode.None;
         ModerationModel = "";
-        _moderationStart = _moderationEnd = 0;
+        _moderationStart = _moderationEnd = _extensionStart = _extensionEnd = 0;
+        KeepsExtension = false;
         _inputScores.Clear();
         _hasCarrierRoot = false;
 
@@ -234,6 +241,12 @@ public sealed partial class GuardedRequest
                 _moderationStart = beforeName;
                 ReadModeration(ref reader);
                 _moderationEnd = (int)reader.BytesConsumed;
+            }
+            else if (name == K.Extension)
+            {
+                _extensionStart = beforeName;
+                Skip(ref reader);
+                _extensionEnd = (int)reader.BytesConsumed;
             }
             else { ReadRootCarrier(ref reader, name); }
         }
@@ -362,7 +375,7 @@ public sealed partial class GuardedRequest
             Seed = JsonKeys.Hash("seed"u8), MaxTokens = JsonKeys.Hash("max_tokens"u8), MaxCompletionTokens = JsonKeys.Hash("max_completion_tokens"u8),
             MaxOutputTokens = JsonKeys.Hash("max_output_tokens"u8), NumPredict = JsonKeys.Hash("num_predict"u8), N = JsonKeys.Hash("n"u8),
             StreamOptions = JsonKeys.Hash("stream_options"u8), IncludeUsage = JsonKeys.Hash("include_usage"u8), Options = JsonKeys.Hash("options"u8),
-            Moderation = JsonKeys.Hash("moderation"u8), Policy = JsonKeys.Hash("policy"u8), Mode = JsonKeys.Hash("mode"u8),
+            Moderation = JsonKeys.Hash("moderation"u8), Extension = JsonKeys.Hash("tracefed"u8), Policy = JsonKeys.Hash("policy"u8), Mode = JsonKeys.Hash("mode"u8),
             Input = JsonKeys.Hash("input"u8), Output = JsonKeys.Hash("output"u8), Messages = JsonKeys.Hash("messages"u8), Prompt = JsonKeys.Hash("prompt"u8),
             Role = JsonKeys.Hash("role"u8), Type = JsonKeys.Hash("type"u8), Text = JsonKeys.Hash("text"u8), Source = JsonKeys.Hash("source"u8), Data = JsonKeys.Hash("data"u8),
             System = JsonKeys.Hash("system"u8), Instructions = JsonKeys.Hash("instructions"u8), Context = JsonKeys.Hash("context"u8), Reasoning = JsonKeys.Hash("reasoning"u8),

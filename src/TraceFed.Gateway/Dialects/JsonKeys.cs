@@ -81,7 +81,7 @@ internal static class JsonKeys
             "options", "moderation", "policy", "mode", "user", "metadata", "tools", "tool_choice", "functions", "response_format", "text_format", "stop",
             "stop_sequences", "logprobs", "top_logprobs", "include", "store", "truncation", "previous_response_id", "safety_identifier", "prompt_cache_key",
             "service_tier", "encoding_format", "dimensions", "keep_alive", "conversation", "background", "raw", "think", "context_management", "modalities",
-            "reasoning_effort", "verbosity", "web_search_options", "logit_bias", "mcp_servers", "container", "output_config", "prompt_cache_options", "prompt_cache_retention",
+            "tracefed", "reasoning_effort", "verbosity", "web_search_options", "logit_bias", "mcp_servers", "container", "output_config", "prompt_cache_options", "prompt_cache_retention",
             "guided_json", "guided_regex", "guided_grammar", "guided_choice", "structured_outputs", "grammar", "json_schema", "request_id", "priority", "model_options",
             "best_of", "echo", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "parallel_tool_calls", "speed", "inference_geo", "betas", "thinking_budget",
             "cache_salt", "add_generation_prompt", "continue_final_message", "add_special_tokens", "kv_transfer_params", "truncate_prompt_tokens", "max_tool_calls");

@@ -44,7 +44,7 @@ public sealed partial class GuardedRequest
         }
         if (!verdict.Blocks && HasUnknownCarriers && policy.Acts(Stage.Input))
             verdict = verdict with { Action = CheckAction.Block, RuleId = Verdict.UnknownCarrierRule };
-        if (!verdict.Blocks && (_edits.Count > 0 || _moderationEnd > 0)) Rewrite(rewritten);
+        if (!verdict.Blocks && (_edits.Count > 0 || _moderationEnd > 0 || CutsExtension)) Rewrite(rewritten);
         return verdict;
     }
 
@@ -217,7 +217,8 @@ public sealed partial class GuardedRequest
             var x = _carriers[a.Carrier].Start.CompareTo(_carriers[b.Carrier].Start);
             return x != 0 ? x : a.Start.CompareTo(b.Start);
         });
-        var (cutStart, cutEnd) = ModerationCut(body);
+        Span<(int Start, int End)> room = stackalloc (int, int)[2];
+        var cuts = Cuts(body, room);
         var position = 0;
         var edits = CollectionsMarshal.AsSpan(_edits);
         for (var i = 0; i < edits.Length;)
@@ -225,34 +226,47 @@ public sealed partial class GuardedRequest
             var end = i + 1;
             while (end < edits.Length && edits[end].Carrier == edits[i].Carrier) end++;
             var carrier = carriers[edits[i].Carrier];
-            CopyBody(body, ref position, carrier.Start, cutStart, cutEnd, rewritten);
+            CopyBody(body, ref position, carrier.Start, cuts, rewritten);
             WriteEdited(carrier, edits[i..end], rewritten);
             position = carrier.Start + carrier.Length;
             i = end;
         }
-        CopyBody(body, ref position, body.Length, cutStart, cutEnd, rewritten);
+        CopyBody(body, ref position, body.Length, cuts, rewritten);
     }
 
-    private static void CopyBody(ReadOnlySpan<byte> body, ref int position, int to, int cutStart, int cutEnd, IBufferWriter<byte> rewritten)
+    private static void CopyBody(ReadOnlySpan<byte> body, ref int position, int to, ReadOnlySpan<(int Start, int End)> cuts, IBufferWriter<byte> rewritten)
     {
-        if (cutEnd > 0 && position <= cutStart && cutEnd <= to)
+        foreach (var (start, end) in cuts)
         {
-            rewritten.Write(body[position..cutStart]);
-            position = cutEnd;
+            if (position > start || end > to) continue;
+            rewritten.Write(body[position..start]);
+            position = end;
         }
         rewritten.Write(body[position..to]);
         position = to;
     }
 
-    /// <summary>The bytes of the <c>moderation</c> member with one of its commas.</summary>
-    private (int Start, int End) ModerationCut(ReadOnlySpan<byte> body)
+    private bool CutsExtension => HasExtension && !KeepsExtension;
+
+    /// <summary>The bytes of the members that are answered here or are not the client's to send, each with one of its commas; in order.</summary>
+    private ReadOnlySpan<(int Start, int End)> Cuts(ReadOnlySpan<byte> body, Span<(int Start, int End)> room)
     {
-        if (_moderationEnd == 0) return default;
-        var before = body[_moderationStart.._moderationEnd].TrimStart(" \t\r\n"u8);
-        if (before[0] == (byte)',') return (_moderationStart, _moderationEnd);
-        var end = _moderationEnd;
-        while (body[end] is (byte)' ' or (byte)'\t' or (byte)'\r' or (byte)'\n') end++;
-        return (_moderationStart, body[end] == (byte)',' ? end + 1 : _moderationEnd);
+        var count = 0;
+        if (_moderationEnd > 0) room[count++] = (_moderationStart, _moderationEnd);
+        if (CutsExtension) room[count++] = (_extensionStart, _extensionEnd);
+        if (count == 2)
+        {
+            if (room[1].Start < room[0].Start) (room[0], room[1]) = (room[1], room[0]);
+            if (room[0].End == room[1].Start) (room[0].End, count) = (room[1].End, 1); // neighbours: one cut, or both would claim the comma between them
+        }
+        for (var i = 0; i < count; i++)
+        {
+            var (start, end) = room[i];
+            if (body[start..end].TrimStart(" \t\r\n"u8)[0] == (byte)',') continue; // the comma before goes along
+            while (body[end] is (byte)' ' or (byte)'\t' or (byte)'\r' or (byte)'\n') end++;
+            if (body[end] == (byte)',') room[i].End = end + 1; // the first member: the comma behind
+        }
+        return room[..count];
     }
 
     private void WriteEdited(Carrier carrier, ReadOnlySpan<CarrierEdit> edits, IBufferWriter<byte> rewritten)

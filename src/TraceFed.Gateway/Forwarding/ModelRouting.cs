@@ -32,9 +32,12 @@ internal sealed class UpstreamHeaders(RequestDelegate next, GatewaySnapshots sna
 {
     public Task InvokeAsync(HttpContext context)
     {
-        var upstream = context.Features.Get<GuardedExchange>()?.Upstream ?? snapshots.Current.Default!;
+        var exchange = context.Features.Get<GuardedExchange>();
+        var upstream = exchange?.Upstream ?? snapshots.Current.Default!;
         var headers = context.Request.Headers;
         GuardedRoutes.PrepareForward(headers);
+        if (exchange?.PathMask is { } mask)
+            headers[GuardedRoutes.MaskHeader] = mask;
         if (!upstream.ForwardsClientKey)
         {
             headers.Authorization = default;

@@ -34,6 +34,8 @@ internal sealed class GuardedExchange(TimeProvider time)
     public KeyIdentity Identity { get; set; } = null!;
     /// <summary>Where this request goes; null when no upstream serves its model, or it names none.</summary>
     public UpstreamTarget? Upstream { get; set; }
+    /// <summary>The path mask that the upstream is told to apply: the policy's, or where it names none and allows it, the client's.</summary>
+    public string? PathMask { get; private set; }
     /// <summary>Named in a refusal, in the log and nowhere else; made when first asked for.</summary>
     public string DecisionId => _decisionId ??= Guid.CreateVersion7().ToString("N", CultureInfo.InvariantCulture);
     public Verdict InputVerdict { get; private set; }
@@ -68,6 +70,7 @@ internal sealed class GuardedExchange(TimeProvider time)
         FirstByte = InspectionTicks = ForwardedAt = 0;
         Identity = snapshot.Keys.Anonymous;
         Upstream = null;
+        PathMask = null;
         InputVerdict = default;
         InputRisk = -1;
         NotEvaluated = [];
@@ -88,6 +91,7 @@ internal sealed class GuardedExchange(TimeProvider time)
         Snapshot = null!;
         Identity = null!;
         Upstream = null;
+        PathMask = null;
         _decisionId = null;
     }
 
@@ -144,6 +148,19 @@ internal sealed class GuardedExchange(TimeProvider time)
         static RequestFault TooLarge(long maxBytes) =>
             new(StatusCodes.Status413PayloadTooLarge, "request_too_large", string.Create(CultureInfo.InvariantCulture, $"The body is larger than {maxBytes} bytes, the limit set by the operator (limits.maxBodyBytes)."));
     }
+
+    /// <summary>Settles which mask the upstream applies, before <see cref="Inspect"/> takes the client's wish out of the body.</summary>
+    public void SelectPathMask(IHeaderDictionary headers)
+    {
+        PathMask = Snapshot.PathMaskOf(Request.Endpoint, Identity);
+        if (PathMask is not null || !Snapshot.Options.PathMasks.AllowClients)
+            return;
+        Request.KeepsExtension = true;
+        PathMask = headers[GuardedRoutes.MaskHeader] is { Count: > 0 } wish ? wish.ToString() : null;
+    }
+
+    /// <summary>An answer of this request depends on a mask set, which may change while an answer is kept.</summary>
+    public bool IsMasked => PathMask is not null || (Request.HasExtension && Request.KeepsExtension);
 
     /// <summary>Runs the input checks and puts the bytes that may go upstream in place of the body.</summary>
     public Verdict Inspect(HttpRequest request)

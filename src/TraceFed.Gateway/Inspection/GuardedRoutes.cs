@@ -15,6 +15,9 @@ internal readonly record struct GuardedRoute(Endpoint? Endpoint, Dialect Dialect
 /// <summary>What the pipeline needs to know of a request before its body.</summary>
 internal static class GuardedRoutes
 {
+    /// <summary>Tells a model role which path mask to apply. The policy's word, never a client's unless the settings allow it.</summary>
+    public const string MaskHeader = "x-tracefed-mask";
+
     private static readonly FrozenDictionary<string, Endpoint> ByRouteId = EndpointPaths.Judged.ToFrozenDictionary(static j => j.Endpoint.ToString(), static j => j.Endpoint, StringComparer.Ordinal);
 
     private static readonly SearchValues<char> AmbiguousCharacters = SearchValues.Create("%\\;");

@@ -102,6 +102,10 @@ internal sealed class OpenAiEndpoints(ModelServerOptions options, LoadedModel mo
                 ? new RequestException(400, "mask_refused", $"The path mask of this name is refused: {reason}.", "tracefed.mask")
                 : new RequestException(400, "mask_not_found", "No path mask of this name is loaded.", "tracefed.mask");
         }
+        if (mask is not null)
+        {
+            context.Response.Headers["x-tracefed-mask"] = mask;
+        }
         // A stop string, or a client that leaves, frees the slot.
         using var end = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
         var generation = new Generation(prompt, Math.Min(request.MaxTokens ?? options.DefaultMaxTokens, model.Engine.Capacity - prompt.Count), request.Sampling, path, end.Token);

@@ -83,6 +83,33 @@ public class RequestBodyTests
         Assert.Equal(("write [EMAIL]", " now"), ((string)parts[0]!["text"]!, (string)parts[1]!["text"]!));
     }
 
+    [Theory]
+    [InlineData("{\"tracefed\":{\"mask\":\"a\"},", "}"), InlineData("{", " , \"tracefed\" : {\"mask\":\"a\"} }"), InlineData("{", ",\"tracefed\":null,\"seed\":1}")]
+    [InlineData("{\"moderation\":{\"model\":\"o\"},\"tracefed\":{},", "}"), InlineData("{\"tracefed\":{} , \"moderation\":{\"model\":\"o\"} , ", "}")]
+    [InlineData("{\"tracefed\":{},", ",\"moderation\":{\"model\":\"o\"}}"), InlineData("{", ",\"moderation\":{\"model\":\"o\"},\"tracefed\":{}}")]
+    public void Inspect_Extension_IsStrippedWhereverItStandsUnlessItIsKept(string before, string after)
+    {
+        var request = new GuardedRequest();
+        var body = Encoding.UTF8.GetBytes(before + M + after);
+        Assert.Null(request.Parse(Endpoint.ChatCompletions, body));
+        Assert.True(request.HasExtension);
+        var rewritten = new ArrayBufferWriter<byte>();
+        request.Inspect(new TextInspection(), Answers.Policy, 0, rewritten);
+        var members = JsonNode.Parse(rewritten.WrittenSpan)!.AsObject();
+        Assert.False(members.ContainsKey("tracefed") || members.ContainsKey("moderation"));
+        Assert.True(members.ContainsKey("messages") && members.ContainsKey("model"));
+
+        Assert.Null(request.Parse(Endpoint.ChatCompletions, body));
+        request.KeepsExtension = true;
+        rewritten.Clear();
+        request.Inspect(new TextInspection(), Answers.Policy, 0, rewritten);
+        Assert.True(rewritten.WrittenCount == 0 || JsonNode.Parse(rewritten.WrittenSpan)!.AsObject().ContainsKey("tracefed"));
+    }
+
+    [Fact]
+    public void Parse_ExtensionSpelledOtherwise_IsRefused() =>
+        Assert.Equal("ambiguous_key", new GuardedRequest().Parse(Endpoint.ChatCompletions, Encoding.UTF8.GetBytes("{" + M + ",\"Tracefed\":{}}"))!.Code);
+
     [Fact]
     public void Inspect_Moderation_IsStrippedWhereverItStands()
     {
