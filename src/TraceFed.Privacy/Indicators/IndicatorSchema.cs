@@ -2,6 +2,9 @@ using System.Buffers.Binary;
 using System.Collections.Frozen;
 using System.Collections.Immutable;
 using System.Globalization;
+using System.Numerics;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -114,6 +117,8 @@ public sealed record IndicatorSchemaDocument
 /// <summary>An indicator with its place in the vector. A cell is Start plus, for each facet, index × stride, plus the bin.</summary>
 public sealed class Indicator
 {
+    private readonly float[] _edges;
+
     internal Indicator(IndicatorDefinition definition, int dimension, int start, int length, int bins, int[] strides)
     {
         Definition = definition;
@@ -121,7 +126,8 @@ public sealed class Indicator
         Start = start;
         Length = length;
         Bins = bins;
-        Edges = [.. definition.Edges.Select(e => (float)e)];
+        // Padded with what no value reaches, for whole vectors.
+        _edges = [.. definition.Edges.Select(e => (float)e), .. Enumerable.Repeat(float.NaN, -definition.Edges.Count & (Vector256<float>.Count - 1))];
         CheckStride = strides[(int)Facet.Check];
         CategoryStride = strides[(int)Facet.Category];
         StageStride = strides[(int)Facet.Stage];
@@ -144,15 +150,14 @@ public sealed class Indicator
     public int ModelStride { get; }
     public int LanguageStride { get; }
 
-    private float[] Edges { get; }
-
     /// <summary>Bin of a value: how many edges it reaches. Allocates nothing.</summary>
     public int BinOf(float value)
     {
         var bin = 0;
-        foreach (var edge in Edges)
+        var values = Vector256.Create(value);
+        foreach (var edges in MemoryMarshal.Cast<float, Vector256<float>>(_edges))
         {
-            bin += value >= edge ? 1 : 0;
+            bin += BitOperations.PopCount(Vector256.GreaterThanOrEqual(values, edges).ExtractMostSignificantBits());
         }
         return bin;
     }
