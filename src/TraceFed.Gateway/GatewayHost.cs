@@ -67,8 +67,12 @@ public static class GatewayHost
         if (AgentIndicators.Open(options.Federation) is { } indicators)
         {
             services.AddSingleton(_ => indicators); // by a factory: the container closes the ledger when the host ends
-            if (options.Federation.Aggregator is not null)
-                services.AddHostedService<FederationService>();
+            if (options.Federation.Contract(TimeProvider.System) is { } contract)
+            {
+                services.AddSingleton(provider => new RegionAgent(contract, (announced, vector) => indicators.Close(announced, vector), indicators.Forget,
+                    provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<RegionAgent>>()));
+                services.AddHostedService(provider => new FederationService(provider.GetRequiredService<RegionAgent>(), contract.Member.Key));
+            }
         }
         services.AddSingleton<GatewayPipeline>();
         services.AddAnswerCache(options.Cache);

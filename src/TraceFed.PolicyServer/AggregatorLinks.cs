@@ -98,7 +98,7 @@ internal sealed partial class AggregatorLink(PolicyRegion region, Uri address, P
             (_announced, _due) = (running.Pane, standing.Collecting ? now + TimeSpan.FromMilliseconds(Math.Clamp(standing.PaneEndsInMs, 0, running.IntervalMilliseconds)) : now);
         if (_due > now)
             return _due - now < s_patience ? _due - now : s_patience;
-        var last = Math.Max(_announced, (ulong)(region.Latest?.Row.Pane ?? 0));
+        var last = Math.Max(_announced, region.NewestPane);
         if (await region.AnnouncementsAsync(last + 1, 1, cancellation) is not [var next])
         {
             // The panes that follow are announced when one of these is released. Where nothing comes, the region may have lost what it was told.

@@ -55,6 +55,9 @@ public sealed class PolicyRegion : IDisposable
 
     internal RegionOptions Options => _options;
 
+    /// <summary>Pane of the newest release that was stored; 0 before the first.</summary>
+    public ulong NewestPane => (ulong)(_latest?.Row.Pane ?? 0);
+
     /// <summary>The newest release that was stored.</summary>
     internal LatestRelease? Latest => _latest;
 

@@ -54,14 +54,19 @@ internal static class PkiCommand
         return command;
     }
 
-    /// <summary>What an agent signs with inside the protocol: made once, and kept when its certificate is renewed.</summary>
-    private static string Enrol(SpiffeName who, string folder)
+    /// <summary>An agent's line in the file of members; makes what it signs with inside the protocol: made once, and kept when its certificate is renewed.</summary>
+    internal static string MemberLine(SpiffeName who, string folder)
     {
         var path = Path.Combine(folder, "member.key");
         if (!File.Exists(path))
             SigningKey.Create(path);
         using var key = SigningKey.Load(path);
-        File.WriteAllText(Path.Combine(folder, "member.txt"), Enrolment.Line(who.Text, key.PublicKey) + "\n");
+        return Enrolment.Line(who.Text, key.PublicKey);
+    }
+
+    private static string Enrol(SpiffeName who, string folder)
+    {
+        File.WriteAllText(Path.Combine(folder, "member.txt"), MemberLine(who, folder) + "\n");
         return " member.txt is its line for the file of the region's members.";
     }
 

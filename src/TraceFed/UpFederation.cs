@@ -1,10 +1,13 @@
+using System.Collections.Concurrent;
 using System.Globalization;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Logging.Console;
 using NSec.Cryptography;
 using TraceFed.Aggregator;
+using TraceFed.Aggregator.Grains;
 using TraceFed.Aggregator.Regions;
 using TraceFed.Gateway;
 using TraceFed.Gateway.Configuration;
@@ -13,17 +16,20 @@ using TraceFed.PolicyServer;
 using TraceFed.Privacy.DifferentialPrivacy;
 using TraceFed.Privacy.Indicators;
 using TraceFed.Protocol.Transport;
-using ReleaseRefusal = TraceFed.PolicyServer.Releases.ReleaseRefusal;
 
 namespace TraceFed;
 
 /// <summary>All roles of <c>tracefed up</c>, started and stopped together.</summary>
 internal sealed class UpFederation : IAsyncDisposable
 {
+    private const string Domain = "up.tracefed.local";
     private const string Name = "local";
     private const int Agents = CrowdRule.LowestMinimum; // two gateways and a quiet agent
     private const int GuaranteedHonest = 2;
     private const double Epsilon = 1; // per event, which meets one pane only
+
+    private static readonly string[] s_agents = ["gateway-1", "gateway-2", "quiet"];
+    private static readonly TimeSpan s_look = TimeSpan.FromMilliseconds(50);
 
     private readonly UpSettings _settings;
     private readonly UpReport _report;
@@ -34,8 +40,12 @@ internal sealed class UpFederation : IAsyncDisposable
     private readonly UpTraffic _traffic = new();
     private readonly List<string> _gateways = [];
     private Key _policyKey = null!;
+    private readonly ConcurrentDictionary<ulong, (int Heard, long Sent)> _panes = new();
+    private CertificateAuthority _authority = null!;
     private PolicyRegion _policy = null!;
-    private UpRegion _region = null!;
+    private RegionAgent _quiet = null!;
+    private IRegionGrain _region = null!;
+    private long _released;
     private string _policyAddress = "";
 
     private UpFederation(UpSettings settings, UpReport report, TextWriter error) => (_settings, _report, _error) = (settings, report, error);
@@ -60,17 +70,17 @@ internal sealed class UpFederation : IAsyncDisposable
     public async Task RunAsync(CancellationToken cancellation)
     {
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        var quiet = _quiet.RunAsync(ending.Token);
         var traffic = _settings.RequestsPerSecond > 0 ? _traffic.RunAsync(_gateways, _settings.RequestsPerSecond, ending.Token) : Task.CompletedTask;
         try
         {
-            ulong pane = 1;
-            for (; _settings.Panes == 0 || pane <= (ulong)_settings.Panes; pane++)
-                await PaneAsync(pane, cancellation);
+            for (var done = 0; _settings.Panes == 0 || done < _settings.Panes; done++)
+                await ReleasedAsync(cancellation);
         }
         finally
         {
             await ending.CancelAsync();
-            await traffic;
+            await Task.WhenAll(quiet, traffic);
         }
     }
 
@@ -89,33 +99,36 @@ internal sealed class UpFederation : IAsyncDisposable
         _report.Ended();
     }
 
-    private async Task PaneAsync(ulong pane, CancellationToken cancellation)
+    /// <summary>The next sum, once the policy role has it; agents, aggregator and policy role go on by themselves.</summary>
+    private async Task ReleasedAsync(CancellationToken cancellation)
     {
-        // What agents do with an announcement: only what the policy server signed counts.
-        var announcements = await _policy.AnnouncementsAsync(pane, 1, cancellation);
-        if (announcements is not [var signed] || !PaneAnnouncement.TryVerify(signed.Statement, signed.Signature, _policyKey.PublicKey, out var announced) || announced.Pane != pane)
-            throw new IOException($"The policy role has not announced pane {pane}.");
-        long sent = 0;
-        if (await _region.OpenAsync(signed, cancellation))
+        byte[] message;
+        while (true)
         {
-            var length = TimeSpan.FromMilliseconds(announced.IntervalMilliseconds);
-            _report.Opened(pane, length.TotalSeconds);
-            await Task.Delay(length, cancellation);
-            var (heard, bytes) = await _region.CloseAsync(announced, () => sent = _traffic.Take(), cancellation);
-            _report.Closed(pane, heard, bytes);
+            if (await _region.Releases(_released) is [var next, ..] && RegionRelease.FromBytes(next)!.Pane <= _policy.NewestPane)
+            {
+                message = next;
+                break;
+            }
+            await Task.Delay(s_look, cancellation);
         }
-        var message = await _region.ReleaseAsync(cancellation);
-        if (await _policy.AcceptAsync(message, cancellation) is var refusal and not ReleaseRefusal.None)
-            throw new IOException($"The policy role did not take the release: {refusal}.");
+        _released++;
         var release = RegionRelease.FromBytes(message)!;
+        _panes.TryRemove(release.Pane, out var pane);
         if (release.Withheld)
         {
-            _report.Withheld(pane);
+            _report.Withheld(release.Pane);
             return;
         }
-        _report.Released(pane, release.Survivors, Agents, release.Dimensions.Sum(d => d.EpsilonCentral ?? double.PositiveInfinity), release.Dimensions.Sum(d => d.EpsilonLocal ?? double.PositiveInfinity),
-            release.Dimensions.Sum(d => d.Delta), Figures(_policy.Schema, release, _settings.RequestsPerSecond > 0 ? sent : null), release.Values.Count(v => v is null),
-            $"{_policyAddress}/v1/regions/{Name}/releases/{pane}");
+        _report.Released(release.Pane, release.Survivors, Agents, release.Dimensions.Sum(d => d.EpsilonCentral ?? double.PositiveInfinity), release.Dimensions.Sum(d => d.EpsilonLocal ?? double.PositiveInfinity),
+            release.Dimensions.Sum(d => d.Delta), Figures(_policy.Schema, release, _settings.RequestsPerSecond > 0 ? pane.Sent : null), release.Values.Count(v => v is null),
+            $"{_policyAddress}/v1/regions/{Name}/releases/{release.Pane}");
+    }
+
+    private void Sent(ulong pane, int bytes)
+    {
+        if (_panes.AddOrUpdate(pane, _ => (1, 0), (_, before) => (before.Heard + 1, before.Sent)).Heard == Agents)
+            _report.Closed(pane, Agents, bytes);
     }
 
     /// <summary>What a person wants to see first: requests, and what was found beyond the noise. Everything is in the JSON.</summary>
@@ -148,9 +161,63 @@ internal sealed class UpFederation : IAsyncDisposable
         var keyFile = Path.Combine(_folder, "policy.key");
         SigningKey.Create(keyFile);
         _owned.Add(_policyKey = SigningKey.Load(keyFile));
-        var options = new PolicyOptions { Listen = Address(2), Key = keyFile, Database = Path.Combine(_folder, "policy.db") };
+        _authority = CertificateAuthority.Create(Path.Combine(_folder, "pki"), Domain, TimeProvider.System);
+        await File.WriteAllLinesAsync(Enrolled, s_agents.Select(name => PkiCommand.MemberLine(Issue($"region/{Name}/agent/{name}", name), Path.Combine(_folder, name))), cancellation);
+
+        // Started in this order, stopped in the other one.
+        var aggregator = await AggregatorAsync(schemaFile, cancellation);
+        var members = aggregator.Urls.Single(url => url.StartsWith(Uri.UriSchemeHttps, StringComparison.Ordinal));
+        await PolicyAsync(members, schemaFile, cancellation);
+        for (var i = 0; i < 2; i++)
+        {
+            var gateway = Gateway(i, upstream, members, schemaFile);
+            _apps.Add(gateway);
+            gateway.Services.GetRequiredService<RegionAgent>().Sent += Sent;
+            await gateway.StartAsync(cancellation);
+            _gateways.Add(gateway.Urls.Single());
+        }
+        _quiet = QuietAgent(members, schemaFile);
+        _report.Started(_gateways, _policyAddress, Name, _settings.Upstream, members, _settings, Agents, Agents, GuaranteedHonest, Epsilon);
+    }
+
+    private string Enrolled => Path.Combine(_folder, "members.txt");
+
+    private SpiffeName Issue(string path, string folder)
+    {
+        var name = SpiffeName.TryParse($"spiffe://{Domain}/{path}")!;
+        _authority.Issue(name, Path.Combine(_folder, folder), TimeSpan.FromDays(1));
+        return name;
+    }
+
+    private async Task<WebApplication> AggregatorAsync(string schemaFile, CancellationToken cancellation)
+    {
+        Issue($"region/{Name}/aggregator", "aggregator");
+        var aggregator = AggregatorHost.Build(new()
+        {
+            Region = Name,
+            Database = Path.Combine(_folder, "aggregator.db"),
+            Listen = Address(3),
+            Members = "https://127.0.0.1:0",
+            Identity = Path.Combine(_folder, "aggregator"),
+            Enrolled = Enrolled,
+            PolicyKey = Base64(_policyKey.PublicKey),
+            Indicators = schemaFile,
+            MinimumCrowd = Agents,
+        }, Quiet);
+        _apps.Add(aggregator);
+        await aggregator.MigrateAsync(cancellation);
+        await aggregator.StartAsync(cancellation);
+        _region = aggregator.Services.GetRequiredService<IGrainFactory>().GetGrain<IRegionGrain>(1);
+        return aggregator;
+    }
+
+    private async Task PolicyAsync(string members, string schemaFile, CancellationToken cancellation)
+    {
+        Issue("policy", "policy");
+        var options = new PolicyOptions { Listen = Address(2), Key = Path.Combine(_folder, "policy.key"), Identity = Path.Combine(_folder, "policy"), Database = Path.Combine(_folder, "policy.db") };
         options.Regions[Name] = new()
         {
+            Aggregator = members,
             Indicators = schemaFile,
             MinimumCrowd = Agents,
             GuaranteedHonest = GuaranteedHonest,
@@ -166,72 +233,55 @@ internal sealed class UpFederation : IAsyncDisposable
         await PolicyHost.StartAsync(policy, cancellation);
         _policyAddress = policy.Urls.Single();
         _policy = policy.Services.GetRequiredService<PolicyRegions>().Find(Name)!;
-
-        var members = new List<UpMember>();
-        for (var i = 0; i < 2; i++)
-        {
-            var gateway = Gateway(i, upstream, schemaFile);
-            _apps.Add(gateway);
-            await gateway.StartAsync(cancellation);
-            _gateways.Add(gateway.Urls.Single());
-            var indicators = gateway.Services.GetRequiredService<AgentIndicators>();
-            members.Add(Member($"gateway-{i + 1}", (announced, vector) => indicators.Close(announced, vector)));
-        }
-        members.Add(Member("quiet", QuietAgent(_policy.Schema)));
-        var aggregator = await AggregatorAsync(members, schemaFile, cancellation);
-        _owned.Add(_region = new(members, _policy.Schema.Coordinates, aggregator.Services.GetRequiredService<IGrainFactory>()));
-        _report.Started(_gateways, _policyAddress, Name, _settings.Upstream,
-            "say to the aggregator what they would over a network: signed, masked and checked, but inside this process", _settings, Agents, Agents, GuaranteedHonest, Epsilon);
-    }
-
-    private async Task<WebApplication> AggregatorAsync(List<UpMember> members, string schemaFile, CancellationToken cancellation)
-    {
-        var enrolled = Path.Combine(_folder, "enrolled");
-        await File.WriteAllLinesAsync(enrolled, members.Select(m => $"{m.Id} {Base64(m.Identity.PublicKey)}"), cancellation);
-        var aggregator = AggregatorHost.Build(new()
-        {
-            Region = Name,
-            RegionNumber = UpRegion.Number,
-            Database = Path.Combine(_folder, "aggregator.db"),
-            Listen = Address(3),
-            Enrolled = enrolled,
-            PolicyKey = Base64(_policyKey.PublicKey),
-            Indicators = schemaFile,
-            MinimumCrowd = Agents,
-            EpochWindows = 16 * UpRegion.BundleWindows,
-            BundleWindows = UpRegion.BundleWindows,
-        }, Quiet);
-        _apps.Add(aggregator);
-        await aggregator.MigrateAsync(cancellation);
-        await aggregator.StartAsync(cancellation);
-        return aggregator;
     }
 
     private static string Base64(PublicKey key) => Convert.ToBase64String(key.Export(KeyBlobFormat.RawPublicKey));
 
-    private UpMember Member(string name, Func<PaneAnnouncement, uint[], PaneOutcome> close)
+    /// <summary>The third agent: it counts nothing, and noises and masks zeros like any other. Its panes end when the others' do, so it says what was sent until then.</summary>
+    private RegionAgent QuietAgent(string members, string schemaFile)
     {
-        var identity = Key.Create(SignatureAlgorithm.Ed25519);
-        _owned.Add(identity);
-        return new($"spiffe://up.tracefed.local/region/{Name}/agent/{name}", identity, close);
+        var options = new FederationOptions
+        {
+            Aggregator = members,
+            Identity = Path.Combine(_folder, "quiet"),
+            Enrolled = Enrolled,
+            PolicyKey = Base64(_policyKey.PublicKey),
+            MinimumCrowd = Agents,
+            Ledger = Path.Combine(_folder, "quiet.ledger"),
+            Indicators = schemaFile,
+            WindowPanes = 1,
+            WindowEpsilon = Epsilon,
+            HorizonPanes = 1,
+            HorizonEpsilon = Epsilon,
+            RestoresBackups = false,
+        };
+        var indicators = AgentIndicators.Open(options)!;
+        var contract = options.Contract(TimeProvider.System)!;
+        _owned.Add(indicators);
+        _owned.Add(contract.Member.Key);
+        var agent = new RegionAgent(contract, (announced, vector) =>
+        {
+            var sent = _traffic.Take();
+            _panes.AddOrUpdate(announced.Pane, _ => (0, sent), (_, before) => (before.Heard, sent));
+            return indicators.Close(announced, vector);
+        }, indicators.Forget, TimeProvider.System, NullLogger.Instance);
+        agent.Opened += announced => _report.Opened(announced.Pane, announced.IntervalMilliseconds / 1000.0);
+        agent.Sent += Sent;
+        return agent;
     }
 
-    /// <summary>The third agent: it counts nothing, and noises and masks zeros like any other.</summary>
-    private Func<PaneAnnouncement, uint[], PaneOutcome> QuietAgent(IndicatorSchema schema)
-    {
-        var ledger = BudgetLedger.Open(Path.Combine(_folder, "quiet.ledger"), PrivacyUnit.Event, Caps, gapNano: 0);
-        _owned.Add(ledger);
-        var agent = new PaneAgent(new IndicatorCounters(schema, PrivacyUnit.Event), ledger, new());
-        return (announced, vector) => agent.Close(announced, vector);
-    }
-
-    private WebApplication Gateway(int index, Dictionary<string, string> upstream, string schemaFile)
+    private WebApplication Gateway(int index, Dictionary<string, string> upstream, string members, string schemaFile)
     {
         var number = Epsilon.ToString(CultureInfo.InvariantCulture);
         var settings = new Dictionary<string, string>(upstream, StringComparer.OrdinalIgnoreCase)
         {
             ["listen"] = Address(index),
             ["drainSeconds"] = "2",
+            ["federation.aggregator"] = members,
+            ["federation.identity"] = Path.Combine(_folder, $"gateway-{index + 1}"),
+            ["federation.enrolled"] = Enrolled,
+            ["federation.policyKey"] = Base64(_policyKey.PublicKey),
+            ["federation.minimumCrowd"] = Agents.ToString(CultureInfo.InvariantCulture),
             ["federation.ledger"] = Path.Combine(_folder, $"gateway-{index + 1}.ledger"),
             ["federation.indicators"] = schemaFile,
             ["federation.windowPanes"] = "1",
@@ -246,8 +296,6 @@ internal sealed class UpFederation : IAsyncDisposable
     }
 
     private string Address(int offset) => string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{(_settings.Port == 0 ? 0 : _settings.Port + offset)}");
-
-    private static BudgetCaps Caps => new(1, (ulong)(Epsilon * BudgetCaps.Nano), 1, (ulong)(Epsilon * BudgetCaps.Nano));
 
     /// <summary>What standard output says is the report; what goes wrong goes to standard error.</summary>
     private static void Quiet(ILoggingBuilder logging)

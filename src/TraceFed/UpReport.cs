@@ -18,11 +18,11 @@ internal sealed class UpReport(TextWriter output, bool json)
     private static readonly JsonSerializerOptions s_json = new(JsonSerializerDefaults.Web);
     private readonly Lock _gate = new();
 
-    public void Started(IReadOnlyList<string> gateways, string policy, string region, string? upstream, string transport, UpSettings settings, int agents, int minimumCrowd, int guaranteedHonest, double epsilon)
+    public void Started(IReadOnlyList<string> gateways, string policy, string region, string? upstream, string members, UpSettings settings, int agents, int minimumCrowd, int guaranteedHonest, double epsilon)
     {
         if (json)
         {
-            Line(new { @event = "started", gateways, policy, region, upstream = upstream ?? "embedded", transport, agents, minimumCrowd, defaultMinimumCrowd = Privacy.DifferentialPrivacy.CrowdRule.DefaultMinimum, guaranteedHonest, epsilon, paneSeconds = settings.PaneSeconds });
+            Line(new { @event = "started", gateways, policy, region, upstream = upstream ?? "embedded", members, agents, minimumCrowd, defaultMinimumCrowd = Privacy.DifferentialPrivacy.CrowdRule.DefaultMinimum, guaranteedHonest, epsilon, paneSeconds = settings.PaneSeconds });
             return;
         }
         Line($"""
@@ -30,7 +30,7 @@ internal sealed class UpReport(TextWriter output, bool json)
             Policy     {policy}   (JSON and /metrics)
             Upstream   {upstream ?? "the embedded model, very small and often wrong; --upstream takes a real one"}
             Region     {region}: {agents} agents: the two gateways, and a quiet one that counts nothing and adds its noise and masks
-            Members    {transport}
+            Members    speak gRPC over mutual TLS 1.3 with the aggregator at {members}, with certificates made for this run
             Storage    in a folder of this run, deleted at the end
 
             For looking only: crowd minimum {minimumCrowd} (default {Privacy.DifferentialPrivacy.CrowdRule.DefaultMinimum}; the protocol refuses fewer than {minimumCrowd}). In so small a crowd a gateway
@@ -43,7 +43,7 @@ internal sealed class UpReport(TextWriter output, bool json)
         Line($"""
               curl {gateways[0]}/v1/chat/completions -H 'content-type: application/json' -d '{"{"}"model":"m","messages":[{"{"}"role":"user","content":"hello"{"}"}]{"}"}'
 
-            The first sum comes in about {settings.PaneSeconds + 2} seconds. Ctrl-C ends.
+            The first sum comes in about {settings.PaneSeconds + 5} seconds. Ctrl-C ends.
 
             """);
     }

@@ -1,16 +1,18 @@
 using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
-using TraceFed.Gateway.Configuration;
+using NSec.Cryptography;
 
 namespace TraceFed.Gateway.Federation;
 
 /// <summary>Runs this gateway's <see cref="RegionAgent"/> beside its requests, on a connection of its own.</summary>
-internal sealed class FederationService(GatewaySnapshots snapshots, AgentIndicators indicators, TimeProvider time, ILogger<RegionAgent> logger) : BackgroundService
+/// <param name="agent">To run.</param>
+/// <param name="key">What it signs with; wiped when the host ends.</param>
+internal sealed class FederationService(RegionAgent agent, Key key) : BackgroundService
 {
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    public override void Dispose()
     {
-        var contract = snapshots.Current.Options.Federation.Contract(time)!;
-        using var key = contract.Member.Key;
-        await new RegionAgent(contract, (announced, vector) => indicators.Close(announced, vector), indicators.Forget, time, logger).RunAsync(stoppingToken);
+        base.Dispose();
+        key.Dispose();
     }
+
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => agent.RunAsync(stoppingToken);
 }

@@ -54,6 +54,9 @@ public sealed partial class RegionAgent
         _closed = time.GetTimestamp();
     }
 
+    /// <summary>A pane is being counted: its announcement, verified.</summary>
+    public event Action<PaneAnnouncement>? Opened;
+
     /// <summary>A vector was taken: the pane and the bytes of the message.</summary>
     public event Action<ulong, int>? Sent;
 
@@ -169,6 +172,7 @@ public sealed partial class RegionAgent
             advanced.SetResult();
             var ends = TimeSpan.FromMilliseconds(Math.Clamp(standing.PaneEndsInMs, 0, announced.IntervalMilliseconds));
             _owner.ForgetStale(announced, ends);
+            _owner.Opened?.Invoke(announced);
             _running.RemoveAll(static task => task.IsCompleted);
             _running.Add(RunAsync(() => PaneAsync(announced, standing.Window, ends)));
         }
