@@ -57,8 +57,8 @@ public static class AggregatorHost
             if (options.Identity is not null)
                 ListenForMembers(kestrel, options, new PeerIdentity(options.Identity, TimeProvider.System));
         });
+        builder.Host.UseOrleans(silo => Configure(silo, options)); // before what calls grains, so it starts first and stops last
         builder.Services.AddAggregator(options);
-        builder.Host.UseOrleans(silo => Configure(silo, options));
         var app = builder.Build();
         app.MapAggregator();
         return app;

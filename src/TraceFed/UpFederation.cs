@@ -24,7 +24,7 @@ internal sealed class UpFederation : IAsyncDisposable
 {
     private const string Domain = "up.tracefed.local";
     private const string Name = "local";
-    private const int Agents = CrowdRule.LowestMinimum; // two gateways and a quiet agent
+    private const int Agents = CrowdRule.LowestMinimum; // as many as s_agents: two gateways and a quiet agent
     private const int GuaranteedHonest = 2;
     private const double Epsilon = 1; // per event, which meets one pane only
 
@@ -168,7 +168,7 @@ internal sealed class UpFederation : IAsyncDisposable
         var aggregator = await AggregatorAsync(schemaFile, cancellation);
         var members = aggregator.Urls.Single(url => url.StartsWith(Uri.UriSchemeHttps, StringComparison.Ordinal));
         await PolicyAsync(members, schemaFile, cancellation);
-        for (var i = 0; i < 2; i++)
+        for (var i = 0; i < Agents - 1; i++)
         {
             var gateway = Gateway(i, upstream, members, schemaFile);
             _apps.Add(gateway);
@@ -196,7 +196,7 @@ internal sealed class UpFederation : IAsyncDisposable
         {
             Region = Name,
             Database = Path.Combine(_folder, "aggregator.db"),
-            Listen = Address(3),
+            Listen = "http://127.0.0.1:0",
             Members = "https://127.0.0.1:0",
             Identity = Path.Combine(_folder, "aggregator"),
             Enrolled = Enrolled,
@@ -301,6 +301,7 @@ internal sealed class UpFederation : IAsyncDisposable
     private static void Quiet(ILoggingBuilder logging)
     {
         logging.AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Warning).AddFilter("TraceFed", LogLevel.Warning)
+            .AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical) // what does not start is said in one line, see UpCommand
             .AddFilter("Orleans.Runtime.Watchdog", LogLevel.Error); // it takes a machine at work for a deadlock
         logging.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
     }

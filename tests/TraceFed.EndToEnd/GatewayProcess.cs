@@ -10,7 +10,7 @@ namespace TraceFed.EndToEnd;
 internal sealed partial class GatewayProcess : IAsyncDisposable
 {
     /// <summary>The longest any test waits for any one thing.</summary>
-    public static readonly TimeSpan Deadline = TimeSpan.FromSeconds(20);
+    public static readonly TimeSpan Deadline = TimeSpan.FromSeconds(60);
 
     private readonly Process _process;
     private readonly string _directory;

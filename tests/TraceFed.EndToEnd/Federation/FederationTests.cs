@@ -35,7 +35,7 @@ public sealed class FederationTests : IDisposable
 
         var (members, policyPort) = (FreePort(), FreePort());
         string[] aggregator = ["aggregator", "--region", "eu", "--identity", "aggregator", "--enrolled", "members.txt", "--policy-key", policyKey, "--members", $"https://127.0.0.1:{members}",
-            "--listen", "http://127.0.0.1:0", "--set", "indicators=indicators.json", "--set", "minimumCrowd=3", "--set", "bundleWindows=4", "--set", "collectSeconds=2", "--set", "signSeconds=3", "--set", "openSeconds=3"];
+            "--listen", "http://127.0.0.1:0", "--set", "indicators=indicators.json", "--set", "minimumCrowd=3", "--set", "bundleWindows=4", "--set", "collectSeconds=4", "--set", "signSeconds=4", "--set", "openSeconds=4"];
         var running = Start(aggregator);
         Start("policy", "--key", "policy.key", "--identity", "policy", "--listen", $"http://127.0.0.1:{policyPort}", "--set", $"regions.eu.aggregator=https://127.0.0.1:{members}",
             "--set", "regions.eu.indicators=indicators.json", "--set", "regions.eu.mode=exact", "--set", "regions.eu.minimumCrowd=3", "--set", "regions.eu.guaranteedHonest=3",
