@@ -143,6 +143,31 @@ public sealed class MaskFolderTests : IDisposable
         }
     }
 
+    [Fact]
+    public async Task A_set_baked_into_the_checkpoint_gives_the_logits_and_the_answer_of_the_set_that_a_request_names()
+    {
+        await using var live = await StartAsync();
+        var signed = SignedMaskSet.Sign(MaskSet.Create(Content(epoch: 1, strength: 1) with { Entries = [.. Entries((1, 0.5), (2, 1), (3, 0.7))] }, out _)!, _key);
+        Put("gains.tfm", signed.ToBytes());
+        Assert.True(live.Model.Masks!.Reload());
+        var config = ModelConfig.Read(Path.Combine(live.Folder, "config.json"));
+        var (mask, _) = _registry.Compile(signed, _key.PublicKey, config.Layers, DateTimeOffset.UtcNow, 0);
+        var folder = Path.Combine(_folder, "baked");
+        Assert.Equal(2, CheckpointBaker.Bake(live.Folder, folder, mask!, cancellationToken: TestContext.Current.CancellationToken));
+        await using var baked = await TinyServer.StartAsync(options => options with { Folder = folder });
+
+        var steered = await AskAsync(live, "gains");
+        Assert.Equal(steered, await AskAsync(baked, null));
+        Assert.NotEqual(steered, await AskAsync(live, null));
+
+        var served = live.Model.Engine.FindMask("gains")!;
+        using var source = SafetensorsCheckpoint.Open(live.Folder);
+        using var decoder = new Decoder(DecoderWeights.Load(config, name => CheckpointTensors.Read(source, name), TorchSharp.torch.CPU, TorchSharp.torch.ScalarType.Float32));
+        var (here, there) = (CheckpointBakerTests.Live(decoder, new PathMaskTable(config, [served]), 1), CheckpointBakerTests.Logits(folder));
+        Assert.True(here.Zip(there, (a, b) => Math.Abs(a - b)).Max() < 1e-4);
+        Assert.True(here.Zip(CheckpointBakerTests.Logits(live.Folder), (a, b) => Math.Abs(a - b)).Max() > 0.01);
+    }
+
     private static string Unsigned(string json)
     {
         var node = System.Text.Json.Nodes.JsonNode.Parse(json)!.AsObject();
@@ -194,6 +219,8 @@ public sealed class MaskFolderTests : IDisposable
             [
                 new RegisteredPath(PathOperator.Project, -1, PathSite.Residual, 0, 1, 0.1) { Direction = Unit(1) },
                 new RegisteredPath(PathOperator.Scale, 0, PathSite.Heads, 1, 0.5, 0.1),
+                new RegisteredPath(PathOperator.Scale, 1, PathSite.Neurons, 3, 1, 0.1),
+                new RegisteredPath(PathOperator.Scale, 1, PathSite.Neurons, 20, 1, 0.1),
             ]);
         }
         Directory.CreateDirectory(Masks);

@@ -19,6 +19,9 @@ internal sealed class TinyServer : IAsyncDisposable
 
     public HttpClient Client { get; }
 
+    /// <summary>Of the model that the server was offered; a change of the options may name another.</summary>
+    public string Folder => _folder;
+
     public LoadedModel Model => _app.Services.GetRequiredService<LoadedModel>();
 
     public static async Task<TinyServer> StartAsync(Func<ModelServerOptions, ModelServerOptions>? change = null, int context = 200)
