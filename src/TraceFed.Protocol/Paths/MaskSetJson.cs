@@ -159,15 +159,15 @@ public static class MaskSetJson
         return Half.IsFinite(value) ? value == Half.Zero ? Half.Zero : value : throw new FormatException("An end is beyond float16.");
     }
 
-    private static long Seconds(string time) =>
+    internal static long Seconds(string time) =>
         DateTimeOffset.ParseExact(time, Time, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal).ToUnixTimeSeconds();
 
-    private static string Utc(long seconds) => DateTimeOffset.FromUnixTimeSeconds(seconds).ToString(Time, CultureInfo.InvariantCulture);
+    internal static string Utc(long seconds) => DateTimeOffset.FromUnixTimeSeconds(seconds).ToString(Time, CultureInfo.InvariantCulture);
 
-    private static string Text(ReadOnlySpan<byte> bytes) => Base64Url.EncodeToString(bytes);
+    internal static string Text(ReadOnlySpan<byte> bytes) => Base64Url.EncodeToString(bytes);
 
     /// <summary>Base64url of a known length, in its one spelling.</summary>
-    private static byte[] Bytes(string text, int length)
+    internal static byte[] Bytes(string text, int length)
     {
         var bytes = Base64Url.DecodeFromChars(text);
         return bytes.Length == length && Text(bytes) == text ? bytes : throw new FormatException($"{length} bytes in base64url are expected.");
@@ -212,7 +212,7 @@ public static class MaskSetJson
     }
 
     /// <summary>An object's members, each to be taken once.</summary>
-    private readonly struct Members
+    internal readonly struct Members
     {
         private readonly Dictionary<string, JsonElement> _left;
 
