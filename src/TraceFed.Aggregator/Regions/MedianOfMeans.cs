@@ -7,6 +7,12 @@ namespace TraceFed.Aggregator.Regions;
 public sealed record CohortComparison(double PerAgent, double Total, IReadOnlyList<int> Suspects);
 
 /// <summary>Compares sums of sub-cohorts: lying agents move the cohorts they are in, not the median. Pure.</summary>
+/// <remarks>
+/// No region calls it yet: the protocol opens one sum a window. Two sums over parts of one survivor set, beside the whole, would let whoever
+/// knows a part subtract it, below the crowd minimum of the rest; and holders sign one set a window, by design. Sound cohorts are masked graphs
+/// of their own: drawn by the commit–reveal seed (not by the aggregator), each with the crowd minimum and a full draw of noise, the whole being
+/// only their sum. An event is in one cohort, so ε stays; σ of the whole grows by √cohorts, and the least region from 8 to 24 agents.
+/// </remarks>
 public static class MedianOfMeans
 {
     /// <summary>Tolerates any lies in fewer than half of the cohorts.</summary>
