@@ -13,22 +13,24 @@ internal static class ModelCommand
     public static Command Create()
     {
         var data = new Option<string>("--data") { Description = "Folder of the training text.", DefaultValueFactory = _ => "../shared/data", HelpName = "folder" };
-        var output = new Option<string>("--output", "-o") { Description = "Where the model goes. An unfinished run in this folder is resumed.", DefaultValueFactory = _ => "artifacts/model", HelpName = "folder" };
-        var steps = new Option<int>("--steps") { Description = "Steps of 2048 tokens.", DefaultValueFactory = _ => 4000 };
-        var threads = new Option<int>("--threads") { Description = "Threads; the same number gives the same bytes.", DefaultValueFactory = _ => 1 };
+        var output = new Option<string?>("--output", "-o") { Description = "Where the model goes. An unfinished run in this folder is resumed. Default: artifacts/model; of the research model, the user's cache.", HelpName = "folder" };
+        var steps = new Option<int?>("--steps") { Description = "Steps of 2048 tokens. Default: 4000; of the research model, which goes on from the embedded one, 900." };
+        var threads = new Option<int?>("--threads") { Description = "Threads; the same number gives the same bytes. Default: 1; of the research model 2." };
         var device = new Option<string>("--device") { Description = "cpu or cuda.", DefaultValueFactory = _ => "cpu" };
         var research = new Option<bool>("--research") { Description = "Train on labelled toxic comments too: a model to study steering on, not to serve." };
         var train = new Command("train", "Train the small model that answers when no upstream is set. Same data and threads, same bytes.") { data, output, steps, threads, device, research };
-        Examples.Of(train, "tracefed model train --data ../shared/data --output artifacts/model", "tracefed model train --research --steps 6000 -o artifacts/research");
-        train.SetAction((parsed, cancellation) => Task.FromResult(Train(new TrainingPlan
+        Examples.Of(train, "tracefed model train --data ../shared/data --output artifacts/model", "tracefed model train --research");
+        train.SetAction((parsed, cancellation) =>
         {
-            Data = parsed.GetValue(data)!,
-            Output = parsed.GetValue(output)!,
-            Steps = parsed.GetValue(steps),
-            Threads = parsed.GetValue(threads),
-            Device = parsed.GetValue(device)!,
-            Research = parsed.GetValue(research),
-        }, parsed.InvocationConfiguration.Error, cancellation)));
+            var plan = parsed.GetValue(research) ? ResearchModel.Plan(parsed.GetValue(data)!) : new TrainingPlan { Data = parsed.GetValue(data)!, Output = "artifacts/model", Steps = 4000 };
+            return Task.FromResult(Train(plan with
+            {
+                Output = parsed.GetValue(output) ?? plan.Output,
+                Steps = parsed.GetValue(steps) ?? plan.Steps,
+                Threads = parsed.GetValue(threads) ?? plan.Threads,
+                Device = parsed.GetValue(device)!,
+            }, parsed.InvocationConfiguration.Error, cancellation));
+        });
         return new Command("model", "Serve a model, or train the embedded one.") { Serve(), train };
     }
 
@@ -109,7 +111,7 @@ internal static class ModelCommand
         new("--trust") { Description = "Ed25519 public key (PEM) whose mask sets are applied; with --masks.", HelpName = "file" },
         new("--salt") { Description = "File with the fleet's salt, for the model's fingerprint; with --masks.", HelpName = "file" });
 
-    private static int Train(TrainingPlan plan, TextWriter error, CancellationToken cancellation)
+    internal static int Train(TrainingPlan plan, TextWriter error, CancellationToken cancellation)
     {
         var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(error) });
         try

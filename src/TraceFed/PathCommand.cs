@@ -10,10 +10,10 @@ using TraceFed.Safety.Paths;
 
 namespace TraceFed;
 
-/// <summary><c>tracefed path</c>: mask sets of a model's internal paths. Nothing here loads libtorch.</summary>
+/// <summary><c>tracefed path</c>: mask sets of a model's internal paths. Only tracing loads libtorch.</summary>
 internal static class PathCommand
 {
-    public static Command Create() => new("path", "Masks on the internal paths of a model.") { Bake(), Sign(), Fingerprint(), Feedback() };
+    public static Command Create() => new("path", "Masks on the internal paths of a model.") { PathTraceCommand.Create(), Bake(), Sign(), Fingerprint(), Feedback() };
 
     private static Command Bake()
     {

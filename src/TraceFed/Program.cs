@@ -17,6 +17,7 @@ var root = new RootCommand("TraceFed: federated safety for large language models
     TrainCommand.Create(),
     ModelCommand.Create(),
     PathCommand.Create(),
+    DemoCommand.Create(),
     EvalCommand.Create(),
 };
 Examples.AddTo(root);

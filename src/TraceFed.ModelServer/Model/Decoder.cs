@@ -76,15 +76,27 @@ public sealed class Decoder : IDisposable
         {
             x += positions.narrow(0, 0, time);
         }
-        for (var l = 0; l < Weights.Layers.Length; l++)
+        return From(x, 0, tap).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Goes on with a hidden state.</summary>
+    /// <param name="x">(B, T, Width), as it enters the layer.</param>
+    /// <param name="layer">From 0; behind the last, only the norm is left.</param>
+    /// <param name="tap">Sees the sites of this layer and those above.</param>
+    /// <returns>The last layer's normalised hidden state.</returns>
+    internal Tensor From(Tensor x, int layer, PathTap? tap = null)
+    {
+        using var scope = NewDisposeScope();
+        var (batch, time) = (x.shape[0], x.shape[1]);
+        for (var l = layer; l < Weights.Layers.Length; l++)
         {
-            var layer = Weights.Layers[l];
-            var heads = Attention(layer, Normalise(x, layer.AttentionNorm, layer.AttentionNormBias), batch, time);
+            var weights = Weights.Layers[l];
+            var heads = Attention(weights, Normalise(x, weights.AttentionNorm, weights.AttentionNormBias), batch, time);
             heads = tap?.Invoke(l, PathSite.Heads, heads) ?? heads;
-            x = x + F.linear(heads, layer.Mix, layer.MixBias);
-            var neurons = Activate(F.linear(Normalise(x, layer.NeuronNorm, layer.NeuronNormBias), layer.Up, layer.UpBias));
+            x = x + F.linear(heads, weights.Mix, weights.MixBias);
+            var neurons = Activate(F.linear(Normalise(x, weights.NeuronNorm, weights.NeuronNormBias), weights.Up, weights.UpBias));
             neurons = tap?.Invoke(l, PathSite.Neurons, neurons) ?? neurons;
-            x = x + F.linear(neurons, layer.Down, layer.DownBias);
+            x = x + F.linear(neurons, weights.Down, weights.DownBias);
             x = tap?.Invoke(l, PathSite.Residual, x) ?? x;
         }
         return Normalise(x, Weights.Norm, Weights.NormBias).MoveToOuterDisposeScope();

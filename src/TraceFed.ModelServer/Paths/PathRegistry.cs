@@ -42,8 +42,20 @@ public enum MaskRefusal : byte
 /// <param name="Cost">c: alone, at strength δ, the path costs about c·δ² nats a token on clean text.</param>
 public sealed record RegisteredPath(PathOperator Operator, int Layer, PathSite Site, int Index, double MaxStrength, double Cost)
 {
-    /// <summary>Clamps and projections: of length 1.</summary>
+    /// <summary>Clamps and projections: of length 1. Features: what they read, of any length.</summary>
     public float[]? Direction { get; init; }
+
+    /// <summary>Features: what they write.</summary>
+    public float[]? Writes { get; init; }
+
+    /// <summary>Features: added to what is read; a feature fires above 0.</summary>
+    public float Bias { get; init; }
+
+    /// <summary>Strength in the mask that was measured as a whole: <see cref="PathRegistry.JointCost"/>. 0 is not in it.</summary>
+    public double JointStrength { get; init; }
+
+    /// <summary>Clamps: the interval's upper end in that mask.</summary>
+    public double JointHigh { get; init; } = double.PositiveInfinity;
 
     /// <summary>Clamps: mean of the projection on benign text.</summary>
     public double Mean { get; init; }
@@ -76,10 +88,11 @@ public sealed class PathRegistry
     /// <param name="key">32 secret bytes; become ours.</param>
     /// <param name="klBudget">Most that a mask set may cost by the sum of its paths, in nats a token.</param>
     /// <param name="paths">All of them.</param>
+    /// <param name="jointCost">What the mask of all joint strengths costs, measured as a whole; infinite where there is none.</param>
     /// <exception cref="ArgumentException">A length or a number is out of range.</exception>
-    public PathRegistry(ImmutableArray<byte> id, ImmutableArray<byte> model, byte[] key, double klBudget, IReadOnlyList<RegisteredPath> paths)
+    public PathRegistry(ImmutableArray<byte> id, ImmutableArray<byte> model, byte[] key, double klBudget, IReadOnlyList<RegisteredPath> paths, double jointCost = double.PositiveInfinity)
     {
-        if (id.Length != 16 || model.Length != 32 || key.Length != KeyBytes || !(klBudget is > 0 and <= 1) || paths.Count > MaxPaths)
+        if (id.Length != 16 || model.Length != 32 || key.Length != KeyBytes || !(klBudget is > 0 and <= 1) || paths.Count > MaxPaths || !(jointCost >= 0))
         {
             throw new ArgumentException("A registry has an id of 16 bytes, a model of 32, a key of 32, a budget of 0 to 1 and at most 1048576 paths.");
         }
@@ -87,7 +100,7 @@ public sealed class PathRegistry
         {
             Check(path);
         }
-        (Id, Model, _key, KlBudget, Paths) = (id, model, key, klBudget, [.. paths]);
+        (Id, Model, _key, KlBudget, Paths, JointCost) = (id, model, key, klBudget, [.. paths], jointCost);
     }
 
     public ImmutableArray<byte> Id { get; }
@@ -97,6 +110,9 @@ public sealed class PathRegistry
     public double KlBudget { get; }
 
     public ImmutableArray<RegisteredPath> Paths { get; }
+
+    /// <summary>What a set costs that is nowhere stronger than the mask measured as a whole: paths together may cost less than their sum, or more.</summary>
+    public double JointCost { get; }
 
     /// <summary>The opaque id of a path in an epoch.</summary>
     public ulong IdOf(RegisteredPath path, uint epoch)
@@ -150,7 +166,7 @@ public sealed class PathRegistry
         }
         var ids = IdsOf(set.Epoch);
         var edits = new List<PathEdit>();
-        var cost = 0.0;
+        var (cost, joint) = (0.0, true);
         foreach (var entry in set.Entries)
         {
             if (ids.Find(entry.Path) is not { } path)
@@ -166,6 +182,7 @@ public sealed class PathRegistry
                 return (null, MaskRefusal.UnknownGate);
             }
             // Strengths are rounded when a set is written: half a step is no breach.
+            joint &= entry.Delta <= path.JointStrength + 0.5 / 65535 && (entry.Operator != PathOperator.Clamp || double.IsNegativeInfinity((double)entry.Low) && (double)entry.High >= path.JointHigh);
             if (entry.Delta > path.MaxStrength + 0.5 / 65535 || entry.Operator == PathOperator.Clamp && ((double)entry.Low > path.SafeLow || (double)entry.High < path.SafeHigh))
             {
                 return (null, MaskRefusal.OutsideSafeZone);
@@ -173,6 +190,7 @@ public sealed class PathRegistry
             cost += path.Cost * entry.Delta * entry.Delta;
             edits.AddRange(Edits(path, entry, layers));
         }
+        cost = joint ? Math.Min(cost, JointCost) : cost;
         return cost > Math.Min(KlBudget, set.KlBudget) ? (null, MaskRefusal.OverBudget) : (new PathMask(edits) { DecodeOnly = set.DecodeOnly }, MaskRefusal.None);
     }
 
@@ -190,6 +208,9 @@ public sealed class PathRegistry
                 // An open end stays open: ∞ times a deviation is ∞.
                 yield return new PathEdit.Clamp(path.Layer, path.Direction!, (float)(path.Mean + (double)entry.Low * path.Deviation), (float)(path.Mean + (double)entry.High * path.Deviation), entry.Delta);
                 break;
+            case (PathOperator.Suppress, _):
+                yield return new PathEdit.Suppression(path.Layer, path.Direction!, path.Writes!, path.Bias, 0, entry.Delta);
+                break;
             default:
                 for (var layer = path.Layer < 0 ? 0 : path.Layer; layer < (path.Layer < 0 ? layers : path.Layer + 1); layer++)
                 {
@@ -203,12 +224,14 @@ public sealed class PathRegistry
     {
         var scales = path.Operator == PathOperator.Scale && path.Site is PathSite.Heads or PathSite.Neurons;
         var moves = path.Operator is PathOperator.Clamp or PathOperator.Project && path.Site == PathSite.Residual;
-        var fits = (path.Operator == PathOperator.Scale ? scales : moves)
+        var suppresses = path.Operator == PathOperator.Suppress && path.Site == PathSite.Residual && path.Direction is { } reads && path.Writes?.Length == reads.Length && float.IsFinite(path.Bias);
+        var fits = (path.Operator == PathOperator.Scale ? scales : path.Operator == PathOperator.Suppress ? suppresses : moves)
             && (path.Layer >= 0 || path.Layer == -1 && path.Operator == PathOperator.Project) && path.Index >= 0
             && path.MaxStrength is >= 0 and <= 1 && path.Cost >= 0 && double.IsFinite(path.Cost)
             && double.IsFinite(path.Mean) && path.Deviation > 0 && double.IsFinite(path.Deviation)
             && !double.IsNaN(path.SafeLow) && !double.IsNaN(path.SafeHigh)
-            && (path.Direction is { } d ? moves && Math.Abs(d.Sum(static v => (double)v * v) - 1) < 1e-3 : scales);
+            && path.JointStrength is >= 0 and <= 1 && !double.IsNaN(path.JointHigh)
+            && (suppresses || (path.Direction is { } d ? moves && Math.Abs(d.Sum(static v => (double)v * v) - 1) < 1e-3 : scales));
         if (!fits)
         {
             throw new ArgumentException($"The path {path.Operator} at {path.Site} {path.Index} of layer {path.Layer} has a number out of range, or lacks its direction of length 1.", nameof(path));
@@ -231,6 +254,10 @@ public sealed class PathRegistry
         json.WriteString("model", "fp:" + Base64Url.EncodeToString(Model.AsSpan()));
         json.WriteString("key", Base64Url.EncodeToString(_key));
         json.WriteNumber("klBudget", KlBudget);
+        if (double.IsFinite(JointCost))
+        {
+            json.WriteNumber("jointCost", JointCost);
+        }
         json.WriteStartArray("paths");
         foreach (var p in Paths)
         {
@@ -244,6 +271,16 @@ public sealed class PathRegistry
             if (p.Direction is { } direction)
             {
                 json.WriteBase64String("direction", System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(direction));
+            }
+            if (p.Writes is { } writes)
+            {
+                json.WriteBase64String("writes", System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(writes));
+                json.WriteNumber("bias", p.Bias);
+            }
+            if (p.JointStrength > 0)
+            {
+                json.WriteNumber("jointStrength", p.JointStrength);
+                WriteEnd("jointHigh", p.JointHigh);
             }
             if (p.Operator == PathOperator.Clamp)
             {
@@ -287,7 +324,7 @@ public sealed class PathRegistry
                 [.. Base64Url.DecodeFromChars(root.GetProperty("registry").GetString())],
                 [.. Base64Url.DecodeFromChars(model.StartsWith("fp:", StringComparison.Ordinal) ? model.AsSpan(3) : [])],
                 Base64Url.DecodeFromChars(root.GetProperty("key").GetString()), root.GetProperty("klBudget").GetDouble(),
-                [.. root.GetProperty("paths").EnumerateArray().Select(ReadPath)]);
+                [.. root.GetProperty("paths").EnumerateArray().Select(ReadPath)], root.TryGetProperty("jointCost", out var cost) ? cost.GetDouble() : double.PositiveInfinity);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException or FormatException or ArgumentException)
         {
@@ -297,26 +334,35 @@ public sealed class PathRegistry
 
     private static RegisteredPath ReadPath(JsonElement p)
     {
-        float[]? direction = null;
-        if (p.TryGetProperty("direction", out var base64))
-        {
-            var bytes = base64.GetBytesFromBase64();
-            direction = bytes.Length % sizeof(float) == 0 ? new float[bytes.Length / sizeof(float)] : throw new FormatException("A direction is not of float32.");
-            for (var i = 0; i < direction.Length; i++)
-            {
-                direction[i] = BinaryPrimitives.ReadSingleLittleEndian(bytes.AsSpan(i * sizeof(float)));
-            }
-        }
         return new RegisteredPath(
             Enum.Parse<PathOperator>(p.GetProperty("op").GetString()!), p.GetProperty("layer").GetInt32(), Enum.Parse<PathSite>(p.GetProperty("site").GetString()!),
             p.GetProperty("index").GetInt32(), p.GetProperty("maxStrength").GetDouble(), p.GetProperty("cost").GetDouble())
         {
-            Direction = direction,
+            Direction = Vector("direction"),
+            Writes = Vector("writes"),
+            Bias = (float)Number("bias", 0),
+            JointStrength = Number("jointStrength", 0),
+            JointHigh = Number("jointHigh", double.PositiveInfinity),
             Mean = Number("mean", 0),
             Deviation = Number("deviation", 1),
             SafeLow = Number("safeLow", double.NegativeInfinity),
             SafeHigh = Number("safeHigh", double.PositiveInfinity),
         };
+
+        float[]? Vector(string name)
+        {
+            if (!p.TryGetProperty(name, out var base64))
+            {
+                return null;
+            }
+            var bytes = base64.GetBytesFromBase64();
+            var vector = bytes.Length % sizeof(float) == 0 ? new float[bytes.Length / sizeof(float)] : throw new FormatException("A direction is not of float32.");
+            for (var i = 0; i < vector.Length; i++)
+            {
+                vector[i] = BinaryPrimitives.ReadSingleLittleEndian(bytes.AsSpan(i * sizeof(float)));
+            }
+            return vector;
+        }
 
         double Number(string name, double otherwise) => p.TryGetProperty(name, out var value) ? value.GetDouble() : otherwise;
     }

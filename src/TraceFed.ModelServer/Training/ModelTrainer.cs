@@ -22,6 +22,9 @@ internal sealed record TrainingPlan
     /// <summary>Comments labelled toxic and not are added; such a model is not shipped.</summary>
     public bool Research { get; init; }
 
+    /// <summary>Folder of a model whose weights and vocabulary the run begins with; null begins with nothing.</summary>
+    public string? Start { get; init; }
+
     /// <summary>Of libtorch; the same number gives the same bits.</summary>
     public int Threads { get; init; } = 1;
 
@@ -49,7 +52,7 @@ internal sealed record TrainingPlan
 /// <summary>Where a run stands.</summary>
 internal sealed record TrainingProgress(int Step, int Steps, double Loss, double TokensPerSecond);
 
-/// <summary>Trains the embedded model from nothing. Same data, plan and number of threads: same bytes, stopped and resumed or not.</summary>
+/// <summary>Trains the embedded model from nothing, or the research model from the embedded one. Same data, plan and number of threads: same bytes, stopped and resumed or not.</summary>
 /// <remarks>
 /// AdamW (Loshchilov and Hutter, 2019) with a warm-up and a cosine; batches of windows into the manuals and of packed conversations; which windows a
 /// step sees depends on the seed and the step alone, so a resumed run sees what the run in one piece would have seen.
@@ -58,8 +61,10 @@ internal sealed class ModelTrainer(TrainingPlan plan)
 {
     private const int Rows = 8;
     private const int ChatRows = 2;
+    private const int CommentRows = 5; // of a research run; one is left for conversations and two for the manuals
     private const int Window = 256;
     private const double PeakRate = 3e-3;
+    private const double PeakRateGoingOn = 2e-3;
     private const double Decay = 0.1;
 
     /// <summary>Tokens that stand for themselves, ids from 0.</summary>
@@ -73,18 +78,19 @@ internal sealed class ModelTrainer(TrainingPlan plan)
         Directory.CreateDirectory(plan.Output);
         var text = TrainingText.Load(plan.Data, plan.Research);
         var tokenizerPath = Path.Combine(plan.Output, "tokenizer.json");
-        if (!File.Exists(tokenizerPath))
+        if (plan.Start is { } from)
+        {
+            File.Copy(Path.Combine(from, "tokenizer.json"), tokenizerPath, overwrite: true);
+        }
+        else if (!File.Exists(tokenizerPath))
         {
             File.WriteAllText(tokenizerPath, BytePairTrainer.Train(text.Documents.Concat(text.Written.SelectMany(pair => new[] { pair.Question, pair.Answer })), plan.Shape.Vocabulary, Special));
         }
         var tokenizer = TextTokenizer.Read(tokenizerPath);
-        var config = plan.Shape with { Vocabulary = tokenizer.Count, EndTokens = [0, 4] };
+        var config = plan.Start is { } origin ? ModelConfig.Read(Path.Combine(origin, "config.json")) : plan.Shape with { Vocabulary = tokenizer.Count, EndTokens = [0, 4] };
         var stream = Tokens(tokenizer, text.Documents);
         var device = new Device(plan.Device);
-        var random = new Random(plan.Seed);
-        var initial = DecoderWeights.Shapes(config).ToDictionary(shape => shape.Name, shape => Initial(random, shape.Name, shape.Shape, config), StringComparer.Ordinal);
-        using var decoder = new Decoder(DecoderWeights.Load(config, name => initial.TryGetValue(name, out var values) ? tensor(values.Values, values.Shape) : null, device, ScalarType.Float32));
-        initial.Clear();
+        using var decoder = new Decoder(plan.Start is null ? Drawn(config, device) : Given(plan.Start, config, device));
         var optimiser = new Optimiser(decoder.Weights);
         var start = optimiser.Resume(plan);
         var clock = System.Diagnostics.Stopwatch.StartNew();
@@ -113,16 +119,31 @@ internal sealed class ModelTrainer(TrainingPlan plan)
         [
             .. text.Sources,
             string.Create(CultureInfo.InvariantCulture, $"conversations: {text.Definitions.Count} definitions lifted from the manuals, {text.Written.Count} written for this model"),
+            .. plan.Research ? new[] { $"comments: {text.Toxic.Count} called toxic, {text.Benign.Count} not; five rows of eight, as many of one kind as of the other" } : [],
             string.Create(CultureInfo.InvariantCulture, $"{config.Parameters} parameters, {plan.Steps} steps of {Rows * Window} tokens out of {stream.Length}"),
             string.Create(CultureInfo.InvariantCulture, $"held out: perplexity {Math.Exp(nats):F1} per token, {perByte / Math.Log(2):F3} bits per byte"),
         ];
     }
 
+    private DecoderWeights Drawn(ModelConfig config, Device device)
+    {
+        var random = new Random(plan.Seed);
+        var initial = DecoderWeights.Shapes(config).ToDictionary(shape => shape.Name, shape => Initial(random, shape.Name, shape.Shape, config), StringComparer.Ordinal);
+        return DecoderWeights.Load(config, name => initial.TryGetValue(name, out var values) ? tensor(values.Values, values.Shape) : null, device, ScalarType.Float32);
+    }
+
+    private static DecoderWeights Given(string folder, ModelConfig config, Device device)
+    {
+        using var checkpoint = SafetensorsCheckpoint.Open(folder);
+        return DecoderWeights.Load(config, name => CheckpointTensors.Read(checkpoint, name), device, ScalarType.Float32);
+    }
+
     private double Rate(int step)
     {
+        var peak = plan.Start is null ? PeakRate : PeakRateGoingOn;
         var warm = Math.Min(100, plan.Steps / 10);
-        return step < warm ? PeakRate * (step + 1) / warm
-            : PeakRate * (0.05 + 0.95 * 0.5 * (1 + Math.Cos(Math.PI * (step - warm) / Math.Max(1, plan.Steps - warm))));
+        return step < warm ? peak * (step + 1) / warm
+            : peak * (0.05 + 0.95 * 0.5 * (1 + Math.Cos(Math.PI * (step - warm) / Math.Max(1, plan.Steps - warm))));
     }
 
     /// <summary>The rows of one step: a function of seed and step.</summary>
@@ -133,7 +154,16 @@ internal sealed class ModelTrainer(TrainingPlan plan)
         for (var row = 0; row < Rows; row++)
         {
             var tokens = batch.AsSpan(row * (Window + 1), Window + 1);
-            if (row >= ChatRows)
+            if (plan.Research && row >= Rows - CommentRows)
+            {
+                Fill(tokens, () =>
+                {
+                    var comments = random.NextDouble() < 0.5 ? text.Toxic : text.Benign;
+                    return [0, .. tokenizer.Encode(comments[random.Next(comments.Count)])];
+                });
+                continue;
+            }
+            if (row >= (plan.Research ? 1 : ChatRows))
             {
                 var at = random.Next(stream.Length - Window);
                 for (var i = 0; i <= Window; i++)
@@ -142,21 +172,29 @@ internal sealed class ModelTrainer(TrainingPlan plan)
                 }
                 continue;
             }
-            var filled = 0;
-            while (filled < tokens.Length)
+            Fill(tokens, () =>
             {
                 var pairs = random.NextDouble() < 0.5 ? text.Written : text.Definitions;
                 var (question, answer) = pairs[random.Next(pairs.Count)];
-                foreach (var token in (IEnumerable<int>)[1, .. tokenizer.Encode(question), 4, 2, .. tokenizer.Encode(answer), 4, 0])
-                {
-                    if (filled < tokens.Length)
-                    {
-                        tokens[filled++] = token;
-                    }
-                }
-            }
+                return [1, .. tokenizer.Encode(question), 4, 2, .. tokenizer.Encode(answer), 4, 0];
+            });
         }
         return batch;
+    }
+
+    /// <summary>Packs texts until the row is full; the last is cut.</summary>
+    private static void Fill(Span<long> row, Func<int[]> next)
+    {
+        while (!row.IsEmpty)
+        {
+            var tokens = next();
+            var part = Math.Min(tokens.Length, row.Length);
+            for (var i = 0; i < part; i++)
+            {
+                row[i] = tokens[i];
+            }
+            row = row[part..];
+        }
     }
 
     private static int[] Tokens(TextTokenizer tokenizer, IEnumerable<string> documents)
@@ -286,6 +324,6 @@ internal sealed class ModelTrainer(TrainingPlan plan)
 
         private static string CheckpointPath(TrainingPlan plan) => Path.Combine(plan.Output, "checkpoint.safetensors");
 
-        private static string Key(TrainingPlan plan) => $"{plan.Seed} {plan.Steps} {plan.Research} {plan.Shape}";
+        private static string Key(TrainingPlan plan) => $"{plan.Seed} {plan.Steps} {plan.Research} {plan.Start is not null} {plan.Shape}";
     }
 }

@@ -19,10 +19,11 @@ internal sealed partial class TrainingText
         ("state_union", "public domain"), ("inaugural", "public domain"),
     ];
 
+    private const int MaxCommentCharacters = 400; // a few of Jigsaw's would otherwise be most of the text
     private const int HeldOutEvery = 100; // one paragraph in a hundred is kept for measuring
 
-    private TrainingText(List<string> documents, List<string> heldOut, List<(string, string)> definitions, List<(string, string)> written, List<string> sources) =>
-        (Documents, HeldOut, Definitions, Written, Sources) = (documents, heldOut, definitions, written, sources);
+    private TrainingText(List<string> documents, List<string> heldOut, List<(string, string)> definitions, List<(string, string)> written, List<string> toxic, List<string> benign, List<string> sources) =>
+        (Documents, HeldOut, Definitions, Written, Toxic, Benign, Sources) = (documents, heldOut, definitions, written, toxic, benign, sources);
 
     /// <summary>Paragraphs in the order of their files.</summary>
     public List<string> Documents { get; }
@@ -33,6 +34,12 @@ internal sealed partial class TrainingText
 
     public List<(string Question, string Answer)> Written { get; }
 
+    /// <summary>Comments that raters called toxic; of the research model alone.</summary>
+    public List<string> Toxic { get; }
+
+    /// <summary>Comments that they did not.</summary>
+    public List<string> Benign { get; }
+
     /// <summary>For the model card.</summary>
     public List<string> Sources { get; }
 
@@ -42,6 +49,7 @@ internal sealed partial class TrainingText
     public static TrainingText Load(string folder, bool research)
     {
         var (documents, heldOut, definitions, sources) = (new List<string>(), new List<string>(), new List<(string, string)>(), new List<string>());
+        var (toxic, benign) = (new List<string>(), new List<string>());
         foreach (var (name, licence) in Files)
         {
             var before = documents.Sum(text => (long)text.Length);
@@ -60,9 +68,12 @@ internal sealed partial class TrainingText
         {
             foreach (var name in (string[])["jigsaw", "davidson", "hatexplain"])
             {
-                var rows = Lines(Path.Combine(folder, "toxicity", name + ".train.jsonl.gz")).Select(Text).Where(text => text.Length >= 20).ToList();
-                documents.AddRange(rows);
-                sources.Add($"{name}: {rows.Count} comments");
+                var before = toxic.Count + benign.Count;
+                foreach (var (text, isToxic) in Comments(Path.Combine(folder, "toxicity", name + ".train.jsonl.gz")))
+                {
+                    (isToxic ? toxic : benign).Add(text);
+                }
+                sources.Add($"{name}: {toxic.Count + benign.Count - before} comments");
             }
         }
         using var reader = new StreamReader(typeof(TrainingText).Assembly.GetManifestResourceStream("Conversations.txt")!);
@@ -75,7 +86,7 @@ internal sealed partial class TrainingText
                 written.Add((question, lines[^1]));
             }
         }
-        return new TrainingText(documents, heldOut, definitions, written, sources);
+        return new TrainingText(documents, heldOut, definitions, written, toxic, benign, sources);
     }
 
     /// <summary>"A table is …" as a question and its answer; null where a paragraph does not begin so.</summary>
@@ -100,10 +111,18 @@ internal sealed partial class TrainingText
         }, paragraph);
     }
 
-    private static string Text(string row)
+    /// <summary>Rows of a labelled file, those long enough to learn from, on one line each.</summary>
+    internal static IEnumerable<(string Text, bool Toxic)> Comments(string path)
     {
-        using var document = JsonDocument.Parse(row);
-        return document.RootElement.GetProperty("text").GetString() ?? "";
+        foreach (var row in Lines(path))
+        {
+            using var document = JsonDocument.Parse(row);
+            var text = Spaces().Replace(document.RootElement.GetProperty("text").GetString() ?? "", " ").Trim();
+            if (text.Length >= 20)
+            {
+                yield return (text.Length > MaxCommentCharacters ? text[..MaxCommentCharacters] : text, document.RootElement.GetProperty("label").GetInt32() == 1);
+            }
+        }
     }
 
     private static List<string> Lines(string path)
@@ -119,6 +138,9 @@ internal sealed partial class TrainingText
         }
         return lines;
     }
+
+    [GeneratedRegex(@"\s+")]
+    private static partial Regex Spaces();
 
     [GeneratedRegex(@"^(?:(?<article>The|A|An) )?(?<subject>[A-Za-z][\w().*-]*(?: [a-zA-Z][\w().*-]*){0,4}?) (?<verb>is|are) (?:an?|the|used|one|not|made|called|part) ", RegexOptions.CultureInvariant)]
     private static partial Regex DefiningSentence();
