@@ -10,10 +10,10 @@ using TraceFed.Safety.Paths;
 
 namespace TraceFed;
 
-/// <summary><c>tracefed path</c>: mask sets of a model's internal paths. Only tracing loads libtorch.</summary>
+/// <summary><c>tracefed path</c>: mask sets of a model's internal paths. Only tracing and compiling load libtorch.</summary>
 internal static class PathCommand
 {
-    public static Command Create() => new("path", "Masks on the internal paths of a model.") { PathTraceCommand.Create(), Bake(), Sign(), Fingerprint(), Feedback() };
+    public static Command Create() => new("path", "Masks on the internal paths of a model.") { PathTraceCommand.Create(), PathPackCommand.Pack(), PathPackCommand.Compile(), Bake(), Sign(), Fingerprint(), Feedback() };
 
     private static Command Bake()
     {
@@ -58,7 +58,7 @@ internal static class PathCommand
         {
             if (MaskSetJson.ParseUnsigned(File.ReadAllBytes(Small(parsed.GetValue(mask)!, MaskSetJson.MaxBytes)), out var fault) is not { } set)
                 throw new InvalidDataException($"{parsed.GetValue(mask)!.Name} is no unsigned mask set: {fault}.");
-            using var secret = Key.Import(SignatureAlgorithm.Ed25519, File.ReadAllBytes(Small(parsed.GetValue(key)!, 4096)), KeyBlobFormat.PkixPrivateKeyText);
+            using var secret = ReadKey(parsed.GetValue(key)!);
             var signed = SignedMaskSet.Sign(set, secret);
             var into = parsed.GetValue(target)!;
             if (into.Extension == ".json")
@@ -126,19 +126,21 @@ internal static class PathCommand
             result.AddError($"{result.Option.Name}: {least} to {most}.");
     }
 
-    private static Option<DirectoryInfo> Model() => new("--model") { Description = "Folder with config.json and model.safetensors, or shards and their index.", HelpName = "folder", Required = true };
+    internal static Option<DirectoryInfo> Model() => new("--model") { Description = "Folder with config.json and model.safetensors, or shards and their index.", HelpName = "folder", Required = true };
 
-    private static string Small(FileInfo file, long most) => file.Length <= most ? file.FullName : throw new InvalidDataException($"{file.Name} is larger than {most} bytes.");
+    internal static Key ReadKey(FileInfo file) => Key.Import(SignatureAlgorithm.Ed25519, File.ReadAllBytes(Small(file, 4096)), KeyBlobFormat.PkixPrivateKeyText);
+
+    internal static string Small(FileInfo file, long most) => file.Length <= most ? file.FullName : throw new InvalidDataException($"{file.Name} is larger than {most} bytes.");
 
     /// <summary>0 it ran, 1 it could not.</summary>
-    private static Task<int> Run(ParseResult parsed, Action<TextWriter> action)
+    internal static Task<int> Run(ParseResult parsed, Action<TextWriter> action)
     {
         try
         {
             action(parsed.InvocationConfiguration.Output);
             return Task.FromResult(0);
         }
-        catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException or ArgumentException or FormatException)
+        catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException or ArgumentException or FormatException or DllNotFoundException)
         {
             parsed.InvocationConfiguration.Error.WriteLine(e.Message);
             return Task.FromResult(1);

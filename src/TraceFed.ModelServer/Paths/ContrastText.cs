@@ -80,7 +80,7 @@ internal sealed class ContrastText
         }
     }
 
-    private static float[] Leaning(TextTokenizer tokenizer, IEnumerable<string> toxic, IEnumerable<string> benign)
+    internal static float[] Leaning(TextTokenizer tokenizer, IEnumerable<string> toxic, IEnumerable<string> benign)
     {
         double[] Counts(IEnumerable<string> texts)
         {

@@ -12,8 +12,8 @@ public enum ConceptPackFault : byte { None, Length, Json, Version, Id, Epoch, Op
 
 /// <summary>What is to be weakened in a model, said by examples: texts that show it and texts that do not, what may be done about it, and what that may cost.</summary>
 /// <remarks>
-/// A mask set fits one model; a pack fits every one, because each node finds the concept in its own model and says the result in its own opaque ids.
-/// So one signed rule serves a fleet of different architectures, and tells nothing about any of them. Examples are harmful
+/// A mask set fits one model; a pack fits every one, because each node finds the concept in its own model and says the result in its own opaque ids
+/// (<c>tracefed path compile</c>). So one signed rule serves a fleet of different architectures, and tells nothing about any of them. Examples are harmful
 /// text: whoever may read a pack may read them.
 /// </remarks>
 public sealed record ConceptPack

@@ -62,6 +62,27 @@ public sealed class PathCommandTests : IDisposable
         }
     }
 
+    [Fact]
+    public async Task A_concept_pack_is_made_and_one_of_another_signer_is_not_compiled()
+    {
+        File.WriteAllLines(At("bad.txt"), Enumerable.Range(0, 24).Select(i => $"a bad text {i}"));
+        File.WriteAllLines(At("good.txt"), Enumerable.Range(0, 24).Select(i => $"a good text {i}"));
+        File.WriteAllBytes(At("fleet.salt"), new byte[16]);
+        Keys("policy");
+        Keys("stranger");
+        var (code, line, error) = await RunAsync("pack", "--harmful", At("bad.txt"), "--clean", At("good.txt"), "--operator", "clamp", "--epoch", "2", "--key", At("stranger.pem"), "--out", At("calm.pack.json"));
+        Assert.True(code == 0, error);
+        Assert.Contains("24 and 24 examples", line, StringComparison.Ordinal);
+        var pack = SignedConceptPack.Parse(File.ReadAllBytes(At("calm.pack.json")), out _)!.Pack;
+        Assert.Equal((2u, PathOperator.Clamp, "a bad text 0"), (pack.Epoch, pack.Operator, pack.Harmful[0]));
+
+        Model();
+        var (refused, _, why) = await RunAsync("compile", At("calm.pack.json"), "--model", At("model"), "--trust", At("policy.pub.pem"), "--salt", At("fleet.salt"), "--key", At("policy.pem"), "--registry", At("r.json"), "--out", At("calm.tfm"));
+        Assert.Equal(1, refused);
+        Assert.Contains("Signature", why, StringComparison.Ordinal);
+        Assert.False(Path.Exists(At("r.json")) || Path.Exists(At("calm.tfm")));
+    }
+
     private Task<(int Code, string Output, string Error)> BakeAsync(string mask) =>
         RunAsync("bake", "--model", At("model"), "--mask", At(mask), "--registry", At("paths.json"), "--trust", At("policy.pub.pem"), "--out", At("out"), "--json");
 
