@@ -21,18 +21,33 @@ public sealed class PathTracerTests : IDisposable
     }
 
     [Fact]
-    public void Attribution_orders_neurons_as_zero_out_does_and_the_trace_names_every_path()
+    public void Attribution_orders_the_cost_of_neurons_as_zero_out_does_and_the_trace_names_every_path()
     {
         var trace = Trace("whole", TestContext.Current.CancellationToken);
         var config = _model.Config;
         Assert.Equal(config.Layers * (config.Heads + config.Neurons + 2) + Plan.Features, trace.Paths.Count);
         Assert.Equal(24, trace.Verified);
         Assert.True(trace.CostSpearman > 0.8, $"cost {trace.CostSpearman}");
-        Assert.True(trace.GainSpearman > 0.8, $"gain {trace.GainSpearman}");
         Assert.All(trace.Paths, path => Assert.InRange(path.Gain, path.Low - 1e-6, path.High + 1e-6));
         Assert.All(trace.Paths.Where(path => path.Kind is TracedKind.Onset or TracedKind.Topic), path => Assert.Equal(1, path.Vector!.Sum(v => v * v), 1e-3f));
-        Assert.Contains(trace.Layers, layer => layer.Auc > 0.9); // harmful rows are made of tokens of their own
+        Assert.Contains(trace.Layers, layer => layer.Low > 0.5); // harmful rows are made of tokens of their own
         Assert.True(trace.Links[0].Carried < 0.95); // the clamp holds the onset's own separation down
+    }
+
+    [Fact]
+    public void The_slope_of_a_path_is_what_the_loss_does_when_a_little_of_it_is_taken_away()
+    {
+        const float Taken = 0.004f;
+        var trace = Trace("whole", TestContext.Current.CancellationToken);
+        using var harmful = new TextMeasure(_model.Decoder, Text().Discovery.Harmful, distributions: false);
+        var some = trace.Paths.Where(path => path.Kind is TracedKind.Head or TracedKind.Neuron).OrderByDescending(path => Math.Abs(path.Slope)).Take(12).ToArray();
+        Assert.Contains(some, path => path.Slope > 0);
+        Assert.Contains(some, path => path.Slope < 0);
+        foreach (var path in some)
+        {
+            PathEdit edit = path.Kind == TracedKind.Head ? new PathEdit.HeadGain(path.Layer, path.Index, 1 - Taken) : new PathEdit.NeuronGain(path.Layer, path.Index, 1 - Taken);
+            Assert.Equal(path.Slope, harmful.Of(new PathMask([edit])).Nll / Taken, 0.1 * Math.Abs(path.Slope) + 1e-3);
+        }
     }
 
     [Fact]
@@ -112,7 +127,7 @@ public sealed class PathTracerTests : IDisposable
     {
         var text = Text();
         var trace = Trace("whole", TestContext.Current.CancellationToken);
-        var fitted = new ClampFitter(_model.Decoder, text, trace).Fit([1, 2], 2, 40, 0.05, 0, TestContext.Current.CancellationToken);
+        var fitted = new ClampFitter(_model.Decoder, text, trace).Fit([1, 2], 2, 150, 0.3, 0, TestContext.Current.CancellationToken);
         Assert.Equal(4, fitted.Count);
         var mask = new PathMask([.. fitted.Select(path => path.Edit)]);
         Assert.True(Harm(mask) < 0.97 * Harm(new PathMask([])), $"{Harm(new PathMask([]))} → {Harm(mask)}");
