@@ -11,7 +11,7 @@ internal sealed class PathStudy(PathWorkplace place, PathTrace trace, ToxicityMe
 {
     private const int Prompts = 48;
     private const int Samples = 6;
-    private const int FittedOfOne = 8; // as many for one layer as for all together; three times as many where so few cannot use up the limit
+    private const int FittedOfOne = 8; // as many for one layer as for all together
     private const int Steps = 90;
     private static readonly double[] Parts = [0.15]; // of the limit, for gains beside the clamps
 
@@ -54,7 +54,6 @@ internal sealed class PathStudy(PathWorkplace place, PathTrace trace, ToxicityMe
         // At the layer where the traced directions do best.
         var one = singles.MinBy(tried => tried.Left).Mask.Paths[0].Path.Layer;
         Fitted($"fitted clamp, layer {one} only", [one], FittedOfOne, Steps);
-        Fitted($"fitted clamp, layer {one} only, {3 * FittedOfOne} directions", [one], 3 * FittedOfOne, Steps);
         var fittedSingles = Try(fits.Select(fit => search.Fit(fit.Key, fit.Value)));
         var from = Enumerable.Range(trace.Onset, layers - trace.Onset).ToArray();
         var all = $"fitted clamp, layer {trace.Onset} on";
