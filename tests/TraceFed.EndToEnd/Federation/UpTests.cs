@@ -53,7 +53,8 @@ public sealed class UpTests : IDisposable
             var figure = figures.GetProperty("items").EnumerateArray().Single(f => f.GetProperty("name").GetString() == "requests");
             Assert.Equal((requests.GetProperty("released").GetDouble(), requests.GetProperty("low95").GetDouble()), (figure.GetProperty("value").GetDouble(), figure.GetProperty("low95").GetDouble()));
 
-            using var interrupt = Process.Start("kill", ["-INT", process.Id.ToString(CultureInfo.InvariantCulture)]);
+            // SIGTERM is handled as Ctrl-C is; SIGINT would be ignored where the tests themselves run in the background of a shell.
+            using var interrupt = Process.Start("kill", ["-TERM", process.Id.ToString(CultureInfo.InvariantCulture)]);
             await NextAsync(events, "ended");
             await process.WaitForExitAsync(Cancellation).WaitAsync(GatewayProcess.Deadline, Cancellation);
             Assert.Equal(0, process.ExitCode);
