@@ -77,7 +77,16 @@ internal static class PathTraceCommand
         var note = string.Create(CultureInfo.InvariantCulture, $"{trace.Verified} neurons taken out one by one, half the best by attribution and half drawn from all; heads: cost {trace.HeadCostSpearman:0.###}, safety {trace.HeadGainSpearman:0.###}");
         yield return new EvalCommand.Figure("paths.attribution_spearman.cost", trace.CostSpearman, "rank correlation", Note: note);
         yield return new EvalCommand.Figure("paths.attribution_spearman.safety", trace.GainSpearman, "rank correlation", Note: note);
+        foreach (var figure in Surrogate(trace.SurrogateCheck!))
+            yield return figure;
         yield return new EvalCommand.Figure("paths.onset_layer", trace.Onset, "layer", Note: string.Create(CultureInfo.InvariantCulture, $"of {trace.Layers.Count}, from 0; area under the curve {trace.Layers[trace.Onset].Auc:0.###}"));
+    }
+
+    private static IEnumerable<EvalCommand.Figure> Surrogate(SurrogateCheck check)
+    {
+        var note = string.Create(CultureInfo.InvariantCulture, $"predicted against measured, {check.Masks} masks and text that the surrogate had not seen");
+        yield return new EvalCommand.Figure("paths.surrogate_spearman.utility", check.CostSpearman, "rank correlation", Note: string.Create(CultureInfo.InvariantCulture, $"{note}; predicted ÷ measured {check.Ratio:0.00} (median); {check.CostCovered:P0} in the 95 % range; measurements exchanged between paths: {check.ShuffledCost:0.00}"));
+        yield return new EvalCommand.Figure("paths.surrogate_spearman.safety", check.GainSpearman, "rank correlation", Note: string.Create(CultureInfo.InvariantCulture, $"{note}; {check.GainCovered:P0} in the 95 % range; measurements exchanged between paths: {check.ShuffledGain:0.00}"));
     }
 
     private static void Print(PathTrace trace, bool json, TextWriter output)
@@ -103,6 +112,7 @@ internal static class PathTraceCommand
             table.AddRow(path.Kind.ToString(), $"{path.Layer}", $"{path.Index}", N(path.Gain), $"{N(path.Low)} to {N(path.High)}", N(path.Cost), path.MeasuredGain is { } g ? N(g) : "", path.MeasuredCost is { } c ? N(c) : "");
         console.Write(table);
         output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Attribution and zero-out put {trace.Verified} neurons in the same order: Spearman {trace.CostSpearman:0.000} of cost, {trace.GainSpearman:0.000} of gain. Heads: {trace.HeadCostSpearman:0.000}, {trace.HeadGainSpearman:0.000}."));
+        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Surrogate: puts {trace.SurrogateCheck!.Masks} unseen masks in the order measured: Spearman {trace.SurrogateCheck.CostSpearman:0.000} of cost, {trace.SurrogateCheck.GainSpearman:0.000} of gain."));
         output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Autoencoder at layer {trace.Onset}: gives back {trace.FeatureVariance:P0} of the variance, {trace.FeaturesFiring:F0} features fire at a position."));
 
         static string N(double value) => value.ToString("0.####", CultureInfo.InvariantCulture);

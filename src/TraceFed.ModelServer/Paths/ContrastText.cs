@@ -4,7 +4,11 @@ using TraceFed.ModelServer.Training;
 namespace TraceFed.ModelServer.Paths;
 
 /// <summary>Token rows of harmful and of clean text; each begins with the token that begins a text.</summary>
-internal sealed record ContrastSplit(int[][] Harmful, int[][] Clean);
+internal sealed record ContrastSplit(int[][] Harmful, int[][] Clean)
+{
+    /// <summary>Some clean rows. They are comments first and manuals after: as many of each.</summary>
+    public int[][] CleanOf(int count) => [.. Clean.Take(count / 2), .. Clean.Skip(Clean.Length / 2).Take(count / 2)];
+}
 
 /// <summary>Text for finding paths, for setting their strengths, and for judging the result: three splits that share no row, none of it trained on.</summary>
 /// <remarks>

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using TraceFed.ModelServer.Model;
+using TraceFed.Safety.Paths;
 
 namespace TraceFed.ModelServer.Paths;
 
@@ -41,6 +42,9 @@ internal sealed record TracedPath(TracedKind Kind, int Layer, int Index, double 
     public double? MeasuredGain { get; init; }
 
     public double? MeasuredCost { get; init; }
+
+    /// <summary>All but neurons: measured alone, half out and, directions, under two ends.</summary>
+    public IReadOnlyList<PathAnchor>? Anchors { get; init; }
 
     /// <summary>Slope of the gain at the unmasked model; <see cref="Gain"/> has the curvature too.</summary>
     public double Slope { get; init; }
@@ -90,6 +94,19 @@ internal sealed record TracedPath(TracedKind Kind, int Layer, int Index, double 
     public PathEdit Clamped(double high, double strength = 1) => new PathEdit.Clamp(Layer, Vector!, float.NegativeInfinity, (float)(Mean + high * Deviation), (float)strength);
 }
 
+/// <summary>A path measured alone.</summary>
+/// <param name="High">Of a clamp, in deviations from the mean.</param>
+internal sealed record PathAnchor(double Strength, double? High, double Cost, double Gain);
+
+/// <summary>What a mask drawn by lot was measured to do.</summary>
+internal readonly record struct MaskSample(double Cost, double Gain);
+
+/// <summary>How well the surrogate foretold masks that it had not seen, on text that it had not seen.</summary>
+/// <param name="Ratio">Median of predicted ÷ measured cost.</param>
+/// <param name="CostCovered">Share of the masks in the range that 95 of 100 should be in.</param>
+/// <param name="ShuffledCost">The control: rank correlation with the measurements of paths exchanged within their family.</param>
+internal sealed record SurrogateCheck(int Masks, double CostSpearman, double GainSpearman, double Ratio, double CostCovered, double GainCovered, double ShuffledCost, double ShuffledGain);
+
 /// <summary>How much of the separation of a later layer is left once the onset is clamped: the path's further course.</summary>
 internal sealed record PathLink(int Layer, double Carried);
 
@@ -123,6 +140,13 @@ internal sealed record PathTrace
     public double FeatureVariance { get; init; }
 
     public double FeaturesFiring { get; init; }
+
+    /// <summary>Masks drawn by lot, in the order of the draw: those of an interrupted run.</summary>
+    public IReadOnlyList<MaskSample> Samples { get; init; } = [];
+
+    public MaskSurrogate? Surrogate { get; init; }
+
+    public SurrogateCheck? SurrogateCheck { get; init; }
 
     public bool Done { get; init; }
 

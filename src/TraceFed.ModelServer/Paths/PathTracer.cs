@@ -28,6 +28,12 @@ internal sealed record TracePlan
     /// <summary>A token leads into harm from these log odds on.</summary>
     public double Lean { get; init; } = 1.2;
 
+    /// <summary>Masks drawn by lot that the surrogate is fitted to; as many others give its range.</summary>
+    public int Fitted { get; init; } = 40;
+
+    /// <summary>Masks that it has not seen, to check it.</summary>
+    public int Unseen { get; init; } = 96;
+
     /// <summary>Divergence that a path may cost in the ranking, nats a token.</summary>
     public double KlBudget { get; init; } = 0.05;
 }
@@ -38,7 +44,8 @@ internal sealed record TracePlan
 /// 2. candidates  heads, neurons, two directions a layer, features of a sparse autoencoder of the onset layer
 /// 3. attribution one backward pass for all of them: gain s·δ + ½·Fisher·δ² on harmful text, cost ½·Fisher·δ² on clean text
 /// 4. zero-out    heads, directions, the best features and some neurons are taken out one by one; the two orders are compared
-/// 5. links       what later layers still carry once the onset is clamped
+/// 5. surrogate   fitted to masks drawn by lot, checked on others: <see cref="SurrogateStudy"/>
+/// 6. links       what later layers still carry once the onset is clamped
 /// A run that is stopped goes on from its state file. Sources: Shi et al., "TraceRouter", 2026 (stages); Kramár et al., "AtP*", 2024 (attribution);
 /// Arditi et al., "Refusal in Language Models Is Mediated by a Single Direction", 2024 (directions).
 /// </remarks>
@@ -54,7 +61,9 @@ internal sealed class PathTracer(Decoder decoder, ContrastText text, TracePlan p
         var trace = (stateFile is null ? null : PathTrace.Read(stateFile, key)) ?? Keep(Attributed(cancellation));
         if (!trace.Done)
         {
-            trace = Keep(Finished(Verified(trace, cancellation)));
+            trace = Keep(Verified(trace, cancellation));
+            trace = new SurrogateStudy(decoder, text, plan, report, Keep).Run(trace, cancellation);
+            trace = Keep(Finished(trace));
         }
         return trace;
     }
@@ -87,14 +96,14 @@ internal sealed class PathTracer(Decoder decoder, ContrastText text, TracePlan p
         using var features = SparseAutoencoder.Train(cat([harmful.Layers[onset], clean.Layers[onset]], 0), _config.Width * plan.Expansion, plan.AutoencoderSteps, cancellation);
         var gates = new Gates(_config, directions, features, onset);
         var (slopes, curvature, tokens) = (new List<float[]>(), new List<float[]>(), new List<int>());
-        Backward(text.Discovery.Harmful, gates, 1, 0.15, 0.35, (row, count, slope, squares) =>
+        Backward(text.Discovery.Harmful, gates, 1, 0.1, 0.25, (row, count, slope, squares) =>
         {
             slopes.Add(slope);
             curvature.Add(squares);
             tokens.Add(count);
         }, cancellation);
         var (cost, cleanTokens) = (new double[gates.Count], 0);
-        Backward(text.Discovery.Clean, gates, plan.Draws, 0.35, 0.6, (_, count, _, squares) =>
+        Backward(text.Discovery.Clean, gates, plan.Draws, 0.25, 0.45, (_, count, _, squares) =>
         {
             cleanTokens += count;
             for (var j = 0; j < cost.Length; j++)
@@ -111,7 +120,7 @@ internal sealed class PathTracer(Decoder decoder, ContrastText text, TracePlan p
             paths.Add(gates[j] with { Gain = gain[j], Low = low[j], High = high[j], Cost = cost[j] / cleanTokens, Slope = slope });
         }
         var kept = paths.Where(path => path.Kind == TracedKind.Feature).OrderByDescending(Worth).Take(plan.Features).ToHashSet();
-        report("attribution", 0.6);
+        report("attribution", 0.45);
         return new PathTrace
         {
             Key = key,
@@ -412,9 +421,7 @@ internal sealed class PathTracer(Decoder decoder, ContrastText text, TracePlan p
     private PathTrace Verified(PathTrace trace, CancellationToken cancellation)
     {
         using var harmful = new TextMeasure(decoder, [.. text.Discovery.Harmful.Take(plan.Rows)], distributions: false);
-        // Clean rows are comments first and manuals after: as many of each.
-        var clean0 = text.Discovery.Clean;
-        using var clean = new TextMeasure(decoder, [.. clean0.Take(plan.Rows / 2), .. clean0.Skip(clean0.Length / 2).Take(plan.Rows / 2)], distributions: true);
+        using var clean = new TextMeasure(decoder, text.Discovery.CleanOf(plan.Rows), distributions: true);
         var paths = trace.Paths.ToArray();
         var whole = Enumerable.Range(0, paths.Length).Where(i => paths[i].Kind != TracedKind.Neuron).ToArray();
         var neurons = Chosen(paths);
@@ -427,7 +434,7 @@ internal sealed class PathTracer(Decoder decoder, ContrastText text, TracePlan p
             {
                 var mask = new PathMask([paths[i].Removed()]);
                 paths[i] = paths[i] with { MeasuredGain = harmful.Of(mask).Nll, MeasuredCost = clean.Of(mask).Kl };
-                report("zero-out", 0.6 + 0.38 * done / all);
+                report("zero-out", 0.45 + 0.2 * done / all);
                 SaveEvery(16);
             }
         }
@@ -447,7 +454,7 @@ internal sealed class PathTracer(Decoder decoder, ContrastText text, TracePlan p
                 {
                     paths[some[k]] = paths[some[k]] with { MeasuredGain = gains[k].Nll, MeasuredCost = costs[k].Kl };
                 }
-                report("zero-out", 0.6 + 0.38 * done / all);
+                report("zero-out", 0.45 + 0.2 * done / all);
                 SaveEvery(4 * Together);
             }
         }

@@ -43,8 +43,8 @@ internal sealed class PathWorkplace : IDisposable
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(Fingerprint("tracefed path trace"u8).AsSpan());
-        hash.AppendData(System.Text.Encoding.UTF8.GetBytes($"3 {plan}"));
-        foreach (var row in Text.Discovery.Harmful.Concat(Text.Discovery.Clean).Concat(Text.Calibration.Clean))
+        hash.AppendData(System.Text.Encoding.UTF8.GetBytes($"4 {plan}"));
+        foreach (var row in Text.Discovery.Harmful.Concat(Text.Discovery.Clean).Concat(Text.Calibration.Clean).Concat(Text.Evaluation.Clean))
         {
             hash.AppendData(System.Runtime.InteropServices.MemoryMarshal.AsBytes<int>(row));
         }

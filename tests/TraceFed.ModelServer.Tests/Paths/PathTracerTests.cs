@@ -9,7 +9,7 @@ namespace TraceFed.ModelServer.Tests.Paths;
 public sealed class PathTracerTests : IDisposable
 {
     private const int Rows = 24;
-    private static readonly TracePlan Plan = new() { Neurons = 24, Features = 3, Rows = Rows, AutoencoderSteps = 20, Expansion = 2, Draws = 12, Lean = 0.5 };
+    private static readonly TracePlan Plan = new() { Neurons = 24, Features = 3, Rows = Rows, AutoencoderSteps = 20, Expansion = 2, Draws = 12, Lean = 0.5, Fitted = 12, Unseen = 24 };
 
     private readonly TinyModel _model = TinyModel.Make("llama");
     private readonly string _folder = Directory.CreateTempSubdirectory("tracefed-trace-").FullName;
@@ -51,13 +51,35 @@ public sealed class PathTracerTests : IDisposable
     }
 
     [Fact]
-    public void A_trace_that_is_stopped_goes_on_and_ends_like_one_in_one_piece()
+    public void The_surrogate_foretells_the_cost_of_masks_and_text_that_it_has_not_seen()
+    {
+        var trace = Trace("whole", TestContext.Current.CancellationToken);
+        Assert.Equal(2 * Plan.Fitted + Plan.Unseen, trace.Samples.Count);
+        var check = trace.SurrogateCheck!;
+        Assert.Equal(Plan.Unseen, check.Masks);
+        Assert.True(check.CostSpearman > 0.9, $"{check}");
+        Assert.True(check.ShuffledCost < check.CostSpearman, $"{check}");
+        Assert.InRange(check.Ratio, 0.7, 1.4);
+
+        // A clamp between those that were measured.
+        var path = trace.Paths.Single(path => path.Kind == TracedKind.Topic && path.Layer == 1);
+        var clamp = new ZonedPath(path, 1, (Half)path.QuantileAt(0.6));
+        using var clean = new TextMeasure(_model.Decoder, Text().Discovery.CleanOf(Rows), distributions: true);
+        var unweighted = trace.Surrogate! with { CostWeights = [1, 1, 1, 1, 1, 0] };
+        var measured = clean.Of(new PathMask([clamp.Edit])).Kl;
+        Assert.Equal(measured, unweighted.Predict([SurrogateStudy.Dosed(clamp)]).Kl, 0.15 * measured);
+        Assert.Throws<InvalidOperationException>(() => SurrogateStudy.Dosed(clamp with { Path = path with { Anchors = null } }));
+    }
+
+    [Theory]
+    [InlineData("zero-out", 0.6), InlineData("each path alone", 0.65), InlineData("masks drawn by lot", 0.95)]
+    public void A_trace_that_is_stopped_goes_on_and_ends_like_one_in_one_piece(string stage, double at)
     {
         var whole = Trace("whole", TestContext.Current.CancellationToken);
         using var stop = new CancellationTokenSource();
         Assert.Throws<OperationCanceledException>(() => Trace("halves", stop.Token, (what, share) =>
         {
-            if (what == "zero-out" && share > 0.8)
+            if (what == stage && share > at)
             {
                 stop.Cancel();
             }
@@ -66,6 +88,8 @@ public sealed class PathTracerTests : IDisposable
         var halves = Trace("halves", TestContext.Current.CancellationToken, (what, _) => stages.Add(what));
         Assert.DoesNotContain("attribution", stages);
         Assert.Equal(whole.CostSpearman, halves.CostSpearman);
+        Assert.Equal(whole.Samples, halves.Samples);
+        Assert.Equal(whole.SurrogateCheck, halves.SurrogateCheck);
         Assert.Equal(whole.Paths.Select(path => (path.Kind, path.Layer, path.Index, path.MeasuredCost)), halves.Paths.Select(path => (path.Kind, path.Layer, path.Index, path.MeasuredCost)));
     }
 
