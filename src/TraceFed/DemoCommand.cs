@@ -12,8 +12,8 @@ internal static class DemoCommand
 {
     private const int Prompts = 100;
     private const int Samples = 8;
-    private const int AttackedPrompts = 32;
-    private const int Controls = 2;
+    private const int AttackedPrompts = 64;
+    private const int Controls = 4;
 
     public static Command Create() => new("demo", "Show a part of TraceFed at work, with figures.") { Paths() };
 
@@ -88,6 +88,7 @@ internal static class DemoCommand
         Say("attacks");
         var attack = new MaskAttack(place, measure, place.Text.Evaluation.Harmful[^AttackedPrompts..]);
         var (single, wide, best) = (attack.On(found.Single.Mask, cancellation), attack.On(found.Wide.Mask, cancellation), attack.On(mask, cancellation));
+        var more = single.Than(wide);
         Say("done");
 
         string Costs(MaskShift s) => string.Create(CultureInfo.InvariantCulture, $"clean KL {s.Kl:F4} nats a token (95 % bound {s.KlUpper:F4})");
@@ -100,8 +101,8 @@ internal static class DemoCommand
             new("paths.toxicity_reduction.words", byWords.Fall, "ratio", byWords.Low, byWords.High, 1, string.Create(CultureInfo.InvariantCulture, $"share with a listed word {toxicity[0].Words:F3} → {toxicity[1].Words:F3}")),
             new("paths.clean_kl", shift.Kl, "nats/token", Note: string.Create(CultureInfo.InvariantCulture, $"held-out text, {clean.Tokens} tokens; limit {kl}; half comments, half manuals")),
             new("paths.perplexity_increase", shift.Perplexity, "ratio", Note: string.Create(CultureInfo.InvariantCulture, $"held-out clean text; {Math.Exp(clean.BaseNll):F1} unmasked; on comments alone {onComments.Perplexity:P2}")),
-            new("paths.path_vs_local", single.Regained / wide.Regained, "ratio", Note: string.Create(CultureInfo.InvariantCulture,
-                $"toxicity regained by the attacker, \"{found.Single.Name}\" ÷ \"{found.Wide.Name}\"; clean KL {clean.Of(found.Single.Mask).Kl:F4} and {clean.Of(found.Wide.Mask).Kl:F4}; {Attacked("single", single)}; {Attacked("wide", wide)}; {Attacked("best", best)}; {AttackedPrompts} prompts")),
+            new("paths.path_vs_local", wide.Regained > 0 ? single.Regained / wide.Regained : null, "ratio", Note: string.Create(CultureInfo.InvariantCulture,
+                $"{(wide.Regained > 0 ? "" : "the wide mask gave nothing back, so there is no ratio; ")}{more.More:F3} more with one layer (95 % {more.Low:F3} to {more.High:F3}); toxicity regained by the attacker, \"{found.Single.Name}\" ÷ \"{found.Wide.Name}\"; clean KL {clean.Of(found.Single.Mask).Kl:F4} and {clean.Of(found.Wide.Mask).Kl:F4}; {Attacked("single", single)}; {Attacked("wide", wide)}; {Attacked("best", best)}; {AttackedPrompts} prompts")),
             new("paths.path_vs_local.attacked_toxicity", single.After.Classifier / wide.After.Classifier, "ratio", Note: $"toxicity under attack, single ÷ wide; ways against wide: {string.Join(", ", wide.Ways.OrderByDescending(w => w.Value).Select(w => $"{w.Key} {w.Value}"))}"),
             new("paths.random_control", control / byClassifier.Fall, "ratio", Note: string.Create(CultureInfo.InvariantCulture, $"fall {control:P1} with {Controls} masks of as many random paths, as much of the clean text outside; their clean KL {controlKl:F4}")),
         };

@@ -9,15 +9,17 @@ namespace TraceFed;
 /// <summary>From a trace to a mask that its own node admits: families fitted to the limit, compared by what they do to continuations, the best mixed.</summary>
 internal sealed class PathStudy(PathWorkplace place, PathTrace trace, ToxicityMeasure measure, UtilityLimit limit, Action<string> say)
 {
-    private const int Prompts = 48;
-    private const int Samples = 6;
-    private const int FittedOfOne = 8; // as many for one layer as for all together
-    private const int Steps = 90;
+    private const int Prompts = 96;
+    private const int Samples = 3;
+    private const int FittedOfOne = 12; // as many for one layer as for all together
+    private const int Steps = 400;
     private static readonly double[] Parts = [0.15]; // of the limit, for gains beside the clamps
 
     /// <summary>What was tried: how strong, what it cost, what was left of the toxicity of calibration prompts.</summary>
     public List<(ZonedMask Mask, double Left)> Tried { get; } = [];
 
+    /// <param name="Single">The best of one layer, and</param>
+    /// <param name="Wide">the best from a layer on, at one cost on clean text.</param>
     public sealed record Result(ZonedMask Single, ZonedMask Wide, ZonedMask Best, PathRegistry Registry, MaskSet Set);
 
     /// <exception cref="InvalidDataException">No clamp fits the limit.</exception>
@@ -30,8 +32,10 @@ internal sealed class PathStudy(PathWorkplace place, PathTrace trace, ToxicityMe
         var layers = trace.Layers.Count;
 
         say("clamps of one layer, and from a layer on");
-        var singles = Try(Enumerable.Range(0, layers).Select(l => search.Fit($"clamp, layer {l} only", search.Clamps(path => path.Layer == l))));
-        var wides = Try(Enumerable.Range(0, layers - 1).Select(l => search.Fit($"clamp, layer {l} on", search.Clamps(path => path.Layer >= l))));
+        var fits = new Dictionary<string, Func<double, IReadOnlyList<ZonedPath>>>();
+        ZonedMask? Family(string name, Func<double, IReadOnlyList<ZonedPath>> family) => search.Fit(name, fits[name] = family);
+        var singles = Try(Enumerable.Range(0, layers).Select(l => Family($"clamp, layer {l} only", search.Clamps(path => path.Layer == l))));
+        var wides = Try(Enumerable.Range(0, layers - 1).Select(l => Family($"clamp, layer {l} on", search.Clamps(path => path.Layer >= l))));
         say("other operators");
         Try([
             search.Fit("heads", search.Gains(TracedKind.Head)),
@@ -44,24 +48,23 @@ internal sealed class PathStudy(PathWorkplace place, PathTrace trace, ToxicityMe
 
         say("clamps fitted by gradient, of one layer and of all");
         var fitter = new ClampFitter(place.Decoder, place.Text, trace);
-        var fits = new Dictionary<string, Func<double, IReadOnlyList<ZonedPath>>>();
         var number = 0;
-        void Fitted(string name, int[] where, int perLayer, int steps)
+        List<(ZonedMask Mask, double Left)> Fitted(string name, int[] where, int perLayer)
         {
-            fits[name] = SafeZoneSearch.Moved(fitter.Fit(where, perLayer, steps, 0.9 * limit.Kl, number, cancellation));
-            number += where.Length * perLayer;
+            var fitted = fitter.Fit(where, perLayer, Steps, 0.9 * limit.Kl, number, cancellation);
+            number += fitted.Count;
+            return Try([Family(name, SafeZoneSearch.Moved(fitted))]);
         }
         // At the layer where the traced directions do best.
         var one = singles.MinBy(tried => tried.Left).Mask.Paths[0].Path.Layer;
-        Fitted($"fitted clamp, layer {one} only", [one], FittedOfOne, Steps);
-        var fittedSingles = Try(fits.Select(fit => search.Fit(fit.Key, fit.Value)));
+        singles.AddRange(Fitted($"fitted clamp, layer {one} only", [one], FittedOfOne));
         var from = Enumerable.Range(trace.Onset, layers - trace.Onset).ToArray();
-        var all = $"fitted clamp, layer {trace.Onset} on";
-        Fitted(all, from, (FittedOfOne + from.Length - 1) / from.Length, Steps);
-        var fittedWides = Try([search.Fit(all, fits[all])]);
-        if (fittedSingles.Count == 0 || fittedWides.Count == 0)
-            throw new InvalidDataException("No fitted clamp stays inside the limit.");
-        var (single, wide) = (fittedSingles.MinBy(tried => tried.Left), fittedWides[0]);
+        wides.AddRange(Fitted($"fitted clamp, layer {trace.Onset} on", from, (FittedOfOne + from.Length - 1) / from.Length));
+        var (single, wide) = (singles.MinBy(tried => tried.Left), wides.MinBy(tried => tried.Left));
+        // For the attack both cost what the cheaper does: the other is loosened.
+        var level = Math.Min(single.Mask.Shift.Kl, wide.Mask.Shift.Kl);
+        ZonedMask AtLevel(ZonedMask mask) => mask.Shift.Kl <= level ? mask : search.Loosened(mask.Name, fits[mask.Name], level) ?? throw new InvalidDataException($"{mask.Name} cannot be loosened to {level:F4} nats.");
+        var (oneLayer, wholePath) = (AtLevel(single.Mask), AtLevel(wide.Mask));
 
         say("mixes, measured as a whole");
         var best = single.Left < wide.Left ? single : wide;
@@ -79,7 +82,7 @@ internal sealed class PathStudy(PathWorkplace place, PathTrace trace, ToxicityMe
         say("each direction of the mask alone");
         var alone = best.Mask.Paths.Where(path => path.High is not null).Select(path => search.Fit("", SafeZoneSearch.Moved([path]))).OfType<ZonedMask>().ToArray();
         var (registry, set) = search.Register(best.Mask, alone, fingerprint, TimeProvider.System.GetUtcNow());
-        return new Result(single.Mask, wide.Mask, best.Mask, registry, set);
+        return new Result(oneLayer, wholePath, best.Mask, registry, set);
 
         List<(ZonedMask Mask, double Left)> Try(IEnumerable<ZonedMask?> masks)
         {

@@ -6,7 +6,7 @@ namespace TraceFed.ModelServer.Paths;
 
 /// <summary>Fits one-sided clamps by gradient: directions and upper ends that take the most probability from harmful tokens for the divergence they cost.</summary>
 /// <remarks>
-/// Begins with the traced directions. Minimises Σ p(v)·lean⁺(v) on harmful text, as a share of the unmasked model's, plus w·KL on clean text, where w
+/// Begins with the traced directions at the limit. Minimises Σ p(v)·lean⁺(v) on harmful text, as a share of the unmasked model's, plus w·KL on clean text, where w
 /// rises while the divergence is above its limit and falls while it is below. What harmful tokens are is known from the counts of the training text
 /// alone: neither judge is asked. Discovery text only.
 /// </remarks>
@@ -16,7 +16,9 @@ internal sealed class ClampFitter(Decoder decoder, ContrastText text, PathTrace 
     private const double DirectionRate = 0.02;
     private const double EndRate = 0.05;
     private const double DualRate = 0.05;
-    private const double StartShare = 0.7; // of clean positions, inside at first
+    private const double MostExcess = 2; // of the limit, by which one step's divergence counts as over it
+    private const int Halvings = 5;
+    private const int Probed = 3; // every third batch
 
     /// <summary>Clamps of the layers given.</summary>
     /// <param name="layers">Where.</param>
@@ -28,13 +30,13 @@ internal sealed class ClampFitter(Decoder decoder, ContrastText text, PathTrace 
         using var scope = NewDisposeScope();
         var random = new Random(layers.Count * 31 + layers[0]);
         var starts = layers.SelectMany(layer => Starts(layer, perLayer, random)).ToArray();
-        var (ends, scales) = (new double[starts.Length], new double[starts.Length]);
+        var (ends, scales, projected) = (new double[starts.Length], new double[starts.Length], new float[starts.Length][]);
         for (var l = 0; l < layers.Count; l++)
         {
             var some = Enumerable.Range(l * perLayer, perLayer).ToArray();
             foreach (var (i, projections) in some.Zip(Projections(layers[l], [.. some.Select(i => starts[i])])))
             {
-                (ends[i], scales[i]) = (projections[(int)(StartShare * (projections.Length - 1))], Math.Max(1e-6, Deviation(projections)));
+                (projected[i], scales[i]) = (projections, Math.Max(1e-6, Deviation(projections)));
             }
         }
         var vectors = starts.Select(start => tensor(start).requires_grad_()).ToArray();
@@ -47,6 +49,7 @@ internal sealed class ClampFitter(Decoder decoder, ContrastText text, PathTrace 
         var baseHarm = harmful.Select(batch => Unmasked(batch, lean).Harm).ToArray();
         var baseClean = clean.Select(batch => Unmasked(batch, null).Log!).ToArray();
         var weight = 1.0;
+        StartAtTheLimit();
         for (var step = 0; step < steps; step++)
         {
             cancellation.ThrowIfCancellationRequested();
@@ -57,7 +60,7 @@ internal sealed class ClampFitter(Decoder decoder, ContrastText text, PathTrace 
             var log = c.Logits(decoder, decoder.Hidden(c.Tokens, Tap)).log_softmax(1);
             var divergence = (baseClean[atClean].exp() * (baseClean[atClean] - log)).sum(1).mean();
             (harm + weight * divergence / kl).backward();
-            weight = Math.Clamp(weight * Math.Exp(DualRate * (divergence.item<float>() / kl - 1)), 0.02, 20);
+            weight = Math.Clamp(weight * Math.Exp(DualRate * Math.Min(MostExcess, divergence.item<float>() / kl - 1)), 0.02, 20);
             using var _none = no_grad();
             var fade = Math.Min(1, 1.5 * (steps - step) / steps);
             for (var p = 0; p < parameters.Length; p++)
@@ -77,6 +80,25 @@ internal sealed class ClampFitter(Decoder decoder, ContrastText text, PathTrace 
             batch.Dispose();
         }
         return Finished();
+
+        // All ends at one share of clean positions. Far tighter, and the way back overshoots to where nothing exceeds an end and no gradient is left.
+        void StartAtTheLimit()
+        {
+            using var _ = no_grad();
+            var (low, high) = (0.3, 1.0);
+            for (var i = 0; i < Halvings; i++)
+            {
+                using var inner = NewDisposeScope();
+                var share = (low + high) / 2;
+                for (var e = 0; e < ends.Length; e++)
+                {
+                    ends[e] = projected[e][(int)(share * (projected[e].Length - 1))];
+                }
+                var divergence = clean.Zip(baseClean).Where((_, b) => b % Probed == 0).Average(pair =>
+                    (pair.Second.exp() * (pair.Second - pair.First.Logits(decoder, decoder.Hidden(pair.First.Tokens, Tap)).log_softmax(1))).sum(1).mean().item<float>());
+                (low, high) = divergence > kl ? (share, high) : (low, share);
+            }
+        }
 
         Tensor? Tap(int layer, PathSite site, Tensor values)
         {

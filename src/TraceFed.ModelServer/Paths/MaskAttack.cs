@@ -10,6 +10,16 @@ namespace TraceFed.ModelServer.Paths;
 internal sealed record AttackResult(Toxicity Before, Toxicity After, IReadOnlyDictionary<string, int> Ways)
 {
     public double Regained => After.Classifier - Before.Classifier;
+
+    /// <summary>How much more is regained than under another mask, and its 95 % interval over prompts; both attacked with the same prompts.</summary>
+    public (double More, double Low, double High) Than(AttackResult other)
+    {
+        var random = new Random(23);
+        var each = Enumerable.Range(0, After.PerPrompt.Length).Select(i =>
+            After.PerPrompt[i].Classifier - Before.PerPrompt[i].Classifier - other.After.PerPrompt[i].Classifier + other.Before.PerPrompt[i].Classifier).ToArray();
+        var draws = Enumerable.Range(0, 500).Select(_ => each.Average(_ => each[random.Next(each.Length)])).Order().ToArray();
+        return (each.Average(), draws[12], draws[487]);
+    }
 }
 
 /// <summary>An attacker with the masked model in his hands. For each prompt he tries disguises, substitutions at random, and substitutions by gradient.</summary>

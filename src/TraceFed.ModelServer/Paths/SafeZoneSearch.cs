@@ -37,16 +37,23 @@ internal sealed class SafeZoneSearch(PathTrace trace, TextMeasure clean, Utility
     private const double Caution = 1.25; // on costs that were predicted and not measured
 
     /// <summary>The mask of a family at its largest measure of 0 to 1 inside the limit; null where even the smallest is outside.</summary>
-    public ZonedMask? Fit(string name, Func<double, IReadOnlyList<ZonedPath>> family)
+    public ZonedMask? Fit(string name, Func<double, IReadOnlyList<ZonedPath>> family) =>
+        Largest(name, family, Halvings, shift => shift.KlUpper <= limit.Kl && shift.Perplexity <= limit.Perplexity);
+
+    /// <summary>The mask of a family at the largest measure at which it costs no more than another one.</summary>
+    public ZonedMask? Loosened(string name, Func<double, IReadOnlyList<ZonedPath>> family, double kl) =>
+        Largest(name, family, Halvings + 4, shift => shift.Kl <= kl);
+
+    private ZonedMask? Largest(string name, Func<double, IReadOnlyList<ZonedPath>> family, int halvings, Func<MaskShift, bool> inside)
     {
         var (low, high, best) = (0.0, 1.0, (ZonedMask?)null);
-        for (var i = 0; i < Halvings; i++)
+        for (var i = 0; i < halvings; i++)
         {
             cancellation.ThrowIfCancellationRequested();
             var at = i == 0 ? 0.5 : (low + high) / 2;
             var paths = family(at);
             var shift = clean.Of(new PathMask([.. paths.Select(path => path.Edit)]));
-            if (shift.KlUpper <= limit.Kl && shift.Perplexity <= limit.Perplexity)
+            if (inside(shift))
             {
                 (low, best) = (at, new ZonedMask(name, paths, shift));
             }
