@@ -30,11 +30,11 @@ internal sealed record AttackResult(Toxicity Before, Toxicity After, IReadOnlyDi
 /// </remarks>
 internal sealed class MaskAttack(PathWorkplace place, ToxicityMeasure measure, IReadOnlyList<int[]> rows)
 {
-    private const int Rounds = 4;
+    private const int Rounds = 6;
     private const int Candidates = 6;
     private const int Best = 24; // tokens that a gradient proposes for a position
     private const int RandomTries = 2;
-    private const int ChoosingSamples = 3;
+    private const int ChoosingSamples = 8;
     private const int JudgingSamples = 8;
     private const int MaxPrompt = 30;
     private readonly int[][] _prompts = ToxicityMeasure.Prompts(rows, rows.Count);
