@@ -20,7 +20,7 @@ internal static class DemoCommand
     private static Command Paths()
     {
         var data = new Option<string>("--data") { Description = "Folder of labelled comments and clean text.", DefaultValueFactory = _ => "../shared/data", HelpName = "folder" };
-        var model = new Option<string?>("--model") { Description = "Folder of the model. Default: the research model in the user's cache, which is trained first where there is none (about eight minutes).", HelpName = "folder" };
+        var model = new Option<string?>("--model") { Description = "Folder of the model. Default: the research model in the user's cache, which is trained first where there is none (about eight minutes), and traced (about six).", HelpName = "folder" };
         var kl = new Option<double>("--kl") { Description = "What a mask may cost on clean text, nats a token.", DefaultValueFactory = _ => 0.05 };
         var json = new Option<bool>("--json") { Description = "One JSON object per figure and nothing else." };
         kl.Validators.Add(result =>
