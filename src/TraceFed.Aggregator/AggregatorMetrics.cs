@@ -29,6 +29,7 @@ public sealed class AggregatorMetrics
         meter.CreateObservableGauge("tracefed.region.flagged", () => Read(r => r.ProportionFlagged?.Value), "1", "Proportion flagged in the last release.");
         meter.CreateObservableGauge("tracefed.region.risk", () => Read(r => r.MeanRisk?.Value), "1", "Mean risk in the last release.");
         meter.CreateObservableGauge("tracefed.region.survivors", () => Read(r => r.Survivors), "{agent}", "Agents in the last sum.");
+        meter.CreateObservableGauge("tracefed.region.suspect_cohorts", () => Read(r => r.Cohorts?.Outliers.SelectMany(o => o.Suspects).Distinct().Count()), "{cohort}", "Sub-cohorts that do not fit the others in the last release.");
         meter.CreateObservableGauge("tracefed.region.alert", () => Read(r => r.Alert ? 1 : 0), "1", "1 while the region is alarmed.");
     }
 

@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using TraceFed.Protocol.SecureAggregation;
 using TraceFed.Protocol.Transport;
 
 namespace TraceFed.Aggregator;
@@ -57,6 +58,10 @@ public sealed class AggregatorOptions
     /// <summary>Seconds in which the members of an epoch advertise, 1 to 3600; fewer when all have. Default 30.</summary>
     [Range(1, 3600)]
     public double AdvertiseSeconds { get; set; } = 30;
+
+    /// <summary>Cohorts that the region's agents are dealt to and compared by, 1 to 31; 1 compares nothing, of 2 nobody knows which is wrong. Fewer where too few agents join. Default 1.</summary>
+    [Range(1, EpochParameters.MaxCohorts)]
+    public int Cohorts { get; set; } = 1;
 
     /// <summary>Seconds in which each member then opens its nonce, 1 to 3600; where one does not, the epoch is given up. Default 30.</summary>
     [Range(1, 3600)]

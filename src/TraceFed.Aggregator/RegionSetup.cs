@@ -52,12 +52,24 @@ public sealed class RegionSetup
     public EpochParameters Parameters(ulong epoch) => Parameters(epoch, 3, 0);
 
     /// <summary>The parameters for so many agents and members of a committee; unsound ones where there is no way to hold their shares.</summary>
+    /// <remarks>As many cohorts as the settings name, or the most for which every one of them is a crowd.</remarks>
     public EpochParameters Parameters(ulong epoch, int agents, int committee)
     {
+        var parameters = Parameters(epoch, agents, committee, Options.Cohorts);
+        for (var cohorts = Options.Cohorts - 1; cohorts >= 1 && !parameters.AreSound(agents, committee > 0 ? committee : agents); cohorts--)
+            parameters = Parameters(epoch, agents, committee, cohorts);
+        return parameters;
+    }
+
+    private EpochParameters Parameters(ulong epoch, int agents, int committee, int cohorts)
+    {
+        // The bounds are those of all agents: neighbours are drawn from all of them, only in two steps. What is left of a graph in a cohort
+        // too small for the degree is complete.
+        var (smallest, others) = (agents / cohorts, ((agents + cohorts - 1) / cohorts) - 1);
         var mode = committee > 0 ? HolderMode.Committee : agents <= 31 ? HolderMode.Everyone : HolderMode.Neighbours;
-        var (degree, threshold) = (Math.Max(2, agents - 1), (agents * 2 / 3) + 1);
+        var (degree, threshold) = (Math.Max(2, others), (agents * 2 / 3) + 1);
         if (mode == HolderMode.Committee)
-            (degree, threshold) = (MaskGraph.Degree(agents, Math.Min(0.9, Math.Max(LeastGraph, Options.Corrupt + Options.Dropout))), (committee * 2 / 3) + 1);
+            (degree, threshold) = (MaskGraph.Degree(agents, Math.Min(0.9, Math.Max(LeastGraph, Options.Corrupt + Options.Dropout))) is var enough && enough < smallest ? enough : Math.Max(2, others), (committee * 2 / 3) + 1);
         else if (mode == HolderMode.Neighbours && MaskGraph.DegreeAndThreshold(agents, Options.Corrupt, Options.Dropout, maliciousAggregator: true) is { } found)
             (degree, threshold) = found;
         return new()
@@ -72,6 +84,7 @@ public sealed class RegionSetup
             Quorum = threshold,
             MinSurvivors = Options.MinimumCrowd,
             Windows = Options.EpochWindows,
+            Cohorts = cohorts,
         };
     }
 

@@ -8,6 +8,7 @@ using TraceFed.PolicyServer.Releases;
 using TraceFed.PolicyServer.Storage;
 using TraceFed.Privacy.DifferentialPrivacy;
 using TraceFed.Privacy.Indicators;
+using TraceFed.Protocol.SecureAggregation;
 
 namespace TraceFed.PolicyServer;
 
@@ -167,7 +168,8 @@ public sealed class PolicyRegion : IDisposable
     private ReleaseRefusal Check(RegionRelease release, PaneAnnouncement announced)
     {
         if (release.Mode != announced.Mode || !release.Schema.Equals(Convert.ToHexStringLower([.. announced.SchemaHash]), StringComparison.Ordinal)
-            || !announced.SchemaHash.AsSpan().SequenceEqual(Schema.Hash.AsSpan()) || release.Anomalies?.Count > 256)
+            || !announced.SchemaHash.AsSpan().SequenceEqual(Schema.Hash.AsSpan()) || release.Anomalies?.Count > 256
+            || release.Cohorts is { } cohorts && (cohorts.Outliers is not { Count: <= 256 } outliers || outliers.Any(o => o.Suspects is not { Count: <= EpochParameters.MaxCohorts })))
             return ReleaseRefusal.WrongContext;
         if (release.Withheld)
             return release.Values.Count == 0 ? ReleaseRefusal.None : ReleaseRefusal.NotReleasable;
@@ -204,7 +206,7 @@ public sealed class PolicyRegion : IDisposable
             Values = values,
             Metrics = JsonSerializer.SerializeToUtf8Bytes(release.Withheld
                 ? new RegionMetrics(null, null, null, null, [], release.Alert)
-                : new(release.ProportionFlagged, release.MeanRisk, release.Flagged, release.Requests, release.Anomalies ?? [], release.Alert), ReleaseJson.Default.RegionMetrics),
+                : new(release.ProportionFlagged, release.MeanRisk, release.Flagged, release.Requests, release.Anomalies ?? [], release.Alert, release.Cohorts), ReleaseJson.Default.RegionMetrics),
             Digest = digest,
             ReceivedMs = _time.GetUtcNow().ToUnixTimeMilliseconds(),
             Dimensions =

@@ -27,6 +27,7 @@ internal static class SimulateCommand
         mode.AcceptOnlyFromAmong("auto", "everyone", "committee", "neighbours", "bonawitz");
         var compute = new Option<string>("--compute") { Description = "Where the server of mode bonawitz adds masks: auto takes CUDA where there is one, cuda refuses to run without. Windows run on the processor.", DefaultValueFactory = _ => "auto" };
         compute.AcceptOnlyFromAmong("auto", "cuda", "simd");
+        var cohorts = Number("--cohorts", 1, "Cohorts that the agents are dealt to; each opens as a sum of its own.", 1, EpochParameters.MaxCohorts);
         var transport = new Option<string>("--transport") { Description = $"memory: messages are encoded and handed over. grpc: up to {SimulateGrpc.MaxAgents} agents, each with its own certificate and connection (mutual TLS 1.3, loopback).", DefaultValueFactory = _ => "memory" };
         transport.AcceptOnlyFromAmong("memory", "grpc");
         var kill = Number("--kill", 0, "Agents killed in the first window of --transport grpc: half before their vector is sent, half right after.", 0, SimulateGrpc.MaxAgents);
@@ -39,7 +40,7 @@ internal static class SimulateCommand
                 result.AddError("--epsilon: must be between 0.01 and 16.");
         });
         var json = new Option<bool>("--json") { Description = "One JSON object per line for programs." };
-        var command = new Command("simulate", "Sum many agents' vectors privately, in one process, and measure it.") { agents, dims, windows, dropout, corrupt, mode, compute, transport, kill, privacy, epsilon, seed, json };
+        var command = new Command("simulate", "Sum many agents' vectors privately, in one process, and measure it.") { agents, dims, windows, dropout, corrupt, cohorts, mode, compute, transport, kill, privacy, epsilon, seed, json };
         command.Validators.Add(result =>
         {
             if (result.GetValue(privacy) is not (null or "exact") && result.GetValue(dims) > 4096)
@@ -50,6 +51,8 @@ internal static class SimulateCommand
                     result.AddError($"--agents: at most {SimulateGrpc.MaxAgents} with --transport grpc.");
                 if (result.GetValue(privacy) is not (null or "exact"))
                     result.AddError("--privacy: not with --transport grpc, which measures connections.");
+                if (result.GetValue(cohorts) > 1)
+                    result.AddError("--cohorts: not with --transport grpc, which measures connections.");
                 if (result.GetValue(dropout) > 0)
                     result.AddError("--dropout: with --transport grpc, use --kill.");
                 if (result.GetValue(kill) * 3 > result.GetValue(agents))
@@ -64,6 +67,7 @@ internal static class SimulateCommand
             "tracefed simulate --agents 1000 --dims 1024 --windows 3 --dropout 0.1",
             "tracefed simulate --agents 10000 --json",
             "tracefed simulate --agents 1000 --privacy high-accuracy --epsilon 1 --dropout 0.1",
+            "tracefed simulate --agents 300 --cohorts 5 --dropout 0.1",
             "tracefed simulate --agents 20 --dims 64 --transport grpc --kill 3",
             "tracefed simulate --mode bonawitz --compute simd --json");
         command.SetAction(async (parsed, cancellation) =>
@@ -84,7 +88,7 @@ internal static class SimulateCommand
             if (parsed.GetValue(mode) == "bonawitz")
                 return await BonawitzAsync(device, report, cancellation);
             var setting = new Setting(parsed.GetValue(agents), parsed.GetValue(dims), parsed.GetValue(windows), parsed.GetValue(dropout), parsed.GetValue(corrupt), parsed.GetValue(mode)!, parsed.GetValue(seed),
-                parsed.GetValue(privacy) switch { "high-accuracy" => PrivacyMode.HighAccuracy, "high-privacy" => PrivacyMode.HighPrivacy, _ => PrivacyMode.Exact }, parsed.GetValue(epsilon));
+                parsed.GetValue(privacy) switch { "high-accuracy" => PrivacyMode.HighAccuracy, "high-privacy" => PrivacyMode.HighPrivacy, _ => PrivacyMode.Exact }, parsed.GetValue(epsilon), parsed.GetValue(cohorts));
             if (parsed.GetValue(transport) == "grpc")
                 return await RunGrpcAsync(setting, parsed.GetValue(kill), report, parsed.InvocationConfiguration.Error, cancellation);
             return Run(setting, report, parsed.InvocationConfiguration.Error, cancellation);
@@ -92,7 +96,7 @@ internal static class SimulateCommand
         return command;
     }
 
-    internal sealed record Setting(int Agents, int Dims, int Windows, double Dropout, double Corrupt, string Mode, int Seed, PrivacyMode Privacy = PrivacyMode.Exact, double Epsilon = 1);
+    internal sealed record Setting(int Agents, int Dims, int Windows, double Dropout, double Corrupt, string Mode, int Seed, PrivacyMode Privacy = PrivacyMode.Exact, double Epsilon = 1, int Cohorts = 1);
 
     private static async Task<int> RunGrpcAsync(Setting s, int kill, Report report, TextWriter error, CancellationToken cancellation)
     {
@@ -108,7 +112,7 @@ internal static class SimulateCommand
     {
         if (Parameters(s) is not { } chosen)
         {
-            error.WriteLine($"No holders serve {s.Agents} agents with {s.Corrupt} corrupt and {s.Dropout} dropped in mode {s.Mode}.");
+            error.WriteLine($"No holders serve {s.Agents} agents in {s.Cohorts} cohorts with {s.Corrupt} corrupt and {s.Dropout} dropped in mode {s.Mode}.");
             return 1;
         }
         var (parameters, committee) = chosen;
@@ -117,7 +121,7 @@ internal static class SimulateCommand
         try
         {
             if (s.Privacy != PrivacyMode.Exact)
-                noise = new PaneNoise(Cells(s.Dims), s.Privacy, (ulong)(s.Epsilon * BudgetCaps.Nano), Math.Max(1, s.Agents - dropouts - corrupted));
+                noise = new PaneNoise(Cells(s.Dims), s.Privacy, (ulong)(s.Epsilon * BudgetCaps.Nano), s.Cohorts > 1 ? parameters.MinSurvivors : Math.Max(1, s.Agents - dropouts - corrupted)); // of a cohort nothing more is sure
         }
         catch (ArgumentException e)
         {
@@ -130,7 +134,7 @@ internal static class SimulateCommand
         var clock = Stopwatch.StartNew();
         using var region = new Region(parameters, committee, s.Agents, cancellation);
         report.Figure("secagg.setup_s", clock.Elapsed.TotalSeconds, "s", note: $"all {s.Agents} members in this process; the roster is verified once, where real members verify it each");
-        var (exact, bytes, windowSeconds) = (true, 0.0, new List<double>());
+        var (exact, bytes, windowSeconds, opened) = (true, 0.0, new List<double>(), new List<double>());
         var (phases, agentMs, holderUp) = (new Dictionary<string, List<double>>(), new List<double>(), 0.0);
         for (var w = 0; w < s.Windows; w++)
         {
@@ -140,17 +144,24 @@ internal static class SimulateCommand
             random.Shuffle(order);
             var dropped = order.Take(dropouts).ToHashSet();
             var inputs = new uint[s.Agents][];
+            var (parts, present) = (Enumerable.Range(0, s.Cohorts).Select(_ => new uint[s.Dims]).ToArray(), new int[s.Cohorts]);
+            for (var i = 0; i < s.Agents; i++)
+                present[region.CohortOf(i)] += dropped.Contains(i) ? 0 : 1;
+            // What is too few to be a crowd does not open.
+            bool Opens(int agent) => !dropped.Contains(agent) && present[region.CohortOf(agent)] >= parameters.MinSurvivors;
             var (truth, counted) = (new uint[s.Dims], new uint[s.Dims]);
             for (var i = 0; i < s.Agents; i++)
             {
                 inputs[i] = new uint[s.Dims];
                 for (var d = 0; d < s.Dims; d++)
                     inputs[i][d] = (uint)random.Next(1 << 16);
-                if (!dropped.Contains(i))
+                if (Opens(i))
                     AddTo(counted, inputs[i]);
                 noise?.Add(inputs[i]);
-                if (!dropped.Contains(i))
-                    AddTo(truth, inputs[i]);
+                if (!Opens(i))
+                    continue;
+                AddTo(truth, inputs[i]);
+                AddTo(parts[region.CohortOf(i)], inputs[i]);
             }
             for (var d = 0; d < s.Dims; d++)
             {
@@ -159,7 +170,9 @@ internal static class SimulateCommand
                 inside += Math.Abs(off) <= promised?.Margin ? 1 : 0;
             }
             var run = region.Window(w, inputs, dropped);
-            exact &= run.Sum is not null && run.Sum.AsSpan().SequenceEqual(truth);
+            exact &= run.Sum is not null && run.Sum.AsSpan().SequenceEqual(truth)
+                && run.Cohorts.Zip(parts).All(pair => pair.First.Survivors == 0 || pair.First.Sum.AsSpan().SequenceEqual(pair.Second));
+            opened.Add(run.Cohorts.Count(cohort => cohort.Survivors > 0));
             bytes = run.UploadBytes;
             holderUp = run.HolderBytes;
             windowSeconds.Add(run.Seconds);
@@ -168,6 +181,8 @@ internal static class SimulateCommand
                 (phases.TryGetValue(name, out var list) ? list : phases[name] = []).Add(seconds);
         }
         report.Figure("secagg.exact", exact ? 1 : 0, "bool", note: $"{s.Windows} windows against the true sum of what the survivors sent");
+        if (s.Cohorts > 1)
+            report.Samples("secagg.cohorts", opened, "sums", $"opened beside the whole, each exact; of {s.Cohorts}, with {parameters.MinSurvivors} agents or more");
         if (promised is not null)
         {
             var cells = (double)s.Dims * s.Windows;
@@ -265,6 +280,9 @@ internal static class SimulateCommand
                 (degree, threshold) = found;
                 break;
         }
+        var smallest = s.Agents / s.Cohorts;
+        if (s.Cohorts > 1 && degree >= smallest)
+            degree = ((s.Agents + s.Cohorts - 1) / s.Cohorts) - 1;
         var parameters = new EpochParameters
         {
             Region = 1,
@@ -275,8 +293,9 @@ internal static class SimulateCommand
             Degree = degree,
             Threshold = threshold,
             Quorum = threshold,
-            MinSurvivors = Math.Max(3, Math.Min(8, s.Agents - (int)(s.Dropout * s.Agents))),
+            MinSurvivors = Math.Max(3, Math.Min(8, smallest - (int)(s.Dropout * smallest))),
             Windows = 64,
+            Cohorts = s.Cohorts,
         };
         return parameters.AreSound(s.Agents, committee > 0 ? committee : s.Agents) ? (parameters, committee) : null;
     }
@@ -303,7 +322,7 @@ internal static class SimulateCommand
         return option;
     }
 
-    internal sealed record WindowRun(uint[]? Sum, double Seconds, double AgentMs, double UploadBytes, double HolderBytes, Dictionary<string, double> Phases);
+    internal sealed record WindowRun(uint[]? Sum, IReadOnlyList<CohortSum> Cohorts, double Seconds, double AgentMs, double UploadBytes, double HolderBytes, Dictionary<string, double> Phases);
 
     /// <summary>All members of a region and its aggregator. What they say to each other is encoded and decoded as on a wire.</summary>
     internal sealed class Region : IDisposable
@@ -353,6 +372,8 @@ internal static class SimulateCommand
                     _holders[holder.Index] = holder;
             });
         }
+
+        public int CohortOf(int agent) => _roster.CohortOf(agent);
 
         public WindowRun Window(int window, uint[][] inputs, HashSet<int> dropped)
         {
@@ -404,7 +425,7 @@ internal static class SimulateCommand
             Lap("open");
             phases["bundles"] = _bundleSeconds / BundleWindows;
             var cost = agentMs.Where(ms => ms > 0).Order().ToArray();
-            return new WindowRun(opening.Result?.Sum, total.Elapsed.TotalSeconds + phases["bundles"], cost[cost.Length / 2],
+            return new WindowRun(opening.Result?.Sum, opening.Cohorts, total.Elapsed.TotalSeconds + phases["bundles"], cost[cost.Length / 2],
                 messages.Max(m => m.Length) + _bundleBytes / BundleWindows, shares.Average(s => s.Length) + 108, phases);
         }
 

@@ -138,7 +138,7 @@ internal sealed class RegionGrain(EpochReplicas replicas, AggregatorStore store,
         var row = await RowAsync();
         if (!PaneAnnouncement.TryVerify(window.Announcement, window.Signature, setup.PolicyKey, out var announced))
             throw new InvalidOperationException($"Window {window.Epoch}/{window.Window} is not one that this region announced.");
-        var (survivors, thresholded) = (0, (PaneRelease?)null);
+        var (survivors, thresholded, cohorts) = (0, (PaneRelease?)null, (CohortReading?)null);
         // A burnt window is released too, with nothing in it: the next pane does not wait for it for ever.
         if ((WindowPhase)window.Phase == WindowPhase.Opened)
         {
@@ -147,11 +147,14 @@ internal sealed class RegionGrain(EpochReplicas replicas, AggregatorStore store,
             survivors = Bits.Count(proposal.Survivors);
             var noise = announced.Mode == PrivacyMode.Exact || announced.NanoEpsilon > 0 ? NoiseOf(announced) : null;
             thresholded = noise is null ? null : PaneRelease.Of(noise, announced.Pane, result.Sum, survivors, Math.Max(announced.MinimumCrowd, setup.Options.MinimumCrowd));
+            if (thresholded is not null && window.State.Length > 0)
+                cohorts = MedianOfMeans.Read(CohortSum.TryDecode(window.State, setup.Schema.Coordinates) ?? throw new InvalidOperationException($"The cohorts of window {window.Epoch}/{window.Window} are not those that this region stored."), thresholded, noise!);
         }
         var (release, state) = _regionMetrics.Step(RegionState.FromBytes(row.State), announced, (ulong)window.Epoch, window.Window, thresholded, survivors);
+        release = release with { Cohorts = cohorts };
         var next = Copy(row);
         (next.Releases, next.State) = (row.Releases + 1, state.ToBytes());
-        window.Released = true;
+        (window.Released, window.State) = (true, []); // what a cohort adds up to was compared, and is not kept
         var saved = await SaveAsync(next, () => store.ReleaseAsync(next, window,
             new() { Region = Region, Sequence = next.Releases, Epoch = window.Epoch, Window = window.Window, Pane = window.Pane, Body = release.ToBytes() }));
         if (saved)

@@ -24,6 +24,7 @@ internal sealed class WindowGrain(EpochReplicas replicas, AggregatorStore store,
     private WindowRow? _row; // as last stored
     private WindowState? _state; // what the next write stores; null once the window is over
     private byte[]? _result;
+    private byte[] _cohorts = []; // their sums, for the region; nobody else is shown them
     private long _deadlineMs;
     private bool _lost;
     private bool _advancing;
@@ -183,7 +184,7 @@ internal sealed class WindowGrain(EpochReplicas replicas, AggregatorStore store,
         }
         metrics.Blamed(opening.Holders.Count, opening.Agents.Count);
         if (opening.Result is { } result)
-            _result = result.Encode();
+            (_result, _cohorts) = (result.Encode(), opening.Cohorts.Count > 1 ? CohortSum.Encode(opening.Cohorts) : []);
         else if (late && opening.MissingShares)
             state.Burn();
         if (state.Phase is WindowPhase.Opened or WindowPhase.Burnt)
@@ -227,7 +228,7 @@ internal sealed class WindowGrain(EpochReplicas replicas, AggregatorStore store,
             Signature = before.Signature,
             Phase = (int)state.Phase,
             DeadlineMs = _deadlineMs,
-            State = over ? [] : state.Export(),
+            State = state.Phase == WindowPhase.Opened ? _cohorts : over ? [] : state.Export(),
             Result = state.Phase == WindowPhase.Opened ? _result : null,
         };
         var stored = Stored.Unknown;

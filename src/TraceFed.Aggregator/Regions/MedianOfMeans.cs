@@ -1,3 +1,6 @@
+using TraceFed.Privacy.DifferentialPrivacy;
+using TraceFed.Privacy.SecureAggregation;
+
 namespace TraceFed.Aggregator.Regions;
 
 /// <summary>A region's estimate from sub-cohorts, and which of them do not fit.</summary>
@@ -6,15 +9,30 @@ namespace TraceFed.Aggregator.Regions;
 /// <param name="Suspects">Cohorts whose mean lies out of bounds, by index.</param>
 public sealed record CohortComparison(double PerAgent, double Total, IReadOnlyList<int> Suspects);
 
+/// <summary>A released counter that the cohorts do not agree on.</summary>
+/// <param name="Coordinate">In the schema.</param>
+/// <param name="Value">As released: every cohort's part in it.</param>
+/// <param name="Robust">What the median of the cohorts' means comes to for all agents.</param>
+/// <param name="Suspects">Cohorts that do not fit; agents are dealt anew in every epoch.</param>
+public sealed record CohortOutlier(int Coordinate, double Value, double Robust, IReadOnlyList<int> Suspects);
+
+/// <summary>What comparing the cohorts of a pane says.</summary>
+/// <param name="Cohorts">That had a sum.</param>
+/// <param name="Compared">Counters; those below their threshold are not.</param>
+/// <param name="Outliers">Furthest off first, at most 32.</param>
+public sealed record CohortReading(int Cohorts, int Compared, IReadOnlyList<CohortOutlier> Outliers);
+
 /// <summary>Compares sums of sub-cohorts: lying agents move the cohorts they are in, not the median. Pure.</summary>
 /// <remarks>
-/// No region calls it yet: the protocol opens one sum a window. Two sums over parts of one survivor set, beside the whole, would let whoever
-/// knows a part subtract it, below the crowd minimum of the rest; and holders sign one set a window, by design. Sound cohorts are masked graphs
-/// of their own: drawn by the commit–reveal seed (not by the aggregator), each with the crowd minimum and a full draw of noise, the whole being
-/// only their sum. An event is in one cohort, so ε stays; σ of the whole grows by √cohorts, and the least region from 8 to 24 agents.
+/// Cohorts are dealt by the graph seed that all members committed to, not by the aggregator, and are masked graphs of their own: each with the crowd
+/// minimum and a full draw of noise. An event is in one cohort, so ε stays; with distributed noise σ of the whole is √cohorts as large as it
+/// was, and a region needs as many times the crowd minimum of agents. What one cohort adds up to does not leave the aggregator.
+/// Source: Alon, Matias, Szegedy, "The space complexity of approximating the frequency moments", STOC 1996 (median of means).
 /// </remarks>
 public static class MedianOfMeans
 {
+    private const int MostOutliers = 32;
+
     /// <summary>Tolerates any lies in fewer than half of the cohorts.</summary>
     /// <param name="sums">Noised sum of one counter in each cohort.</param>
     /// <param name="agents">Survivors of each, at least 1.</param>
@@ -43,6 +61,36 @@ public static class MedianOfMeans
                 suspects.Add(i);
         }
         return new(median, median * total, suspects);
+    }
+
+    /// <summary>Compares the cohorts of an opened window.</summary>
+    /// <param name="cohorts">Noised sums.</param>
+    /// <param name="release">Of the whole, thresholds applied: a counter with a marker shows nothing here either.</param>
+    /// <param name="noise">Of the pane.</param>
+    /// <param name="falseAlarms">Probability of any outlier in a pane where nobody lies, at most.</param>
+    /// <returns>Null where there are fewer than three sums: of two nobody knows which is wrong.</returns>
+    public static CohortReading? Read(IReadOnlyList<CohortSum> cohorts, PaneRelease release, PaneNoise noise, double falseAlarms = 0.01)
+    {
+        ArgumentNullException.ThrowIfNull(cohorts);
+        ArgumentNullException.ThrowIfNull(release);
+        ArgumentNullException.ThrowIfNull(noise);
+        var present = Enumerable.Range(0, cohorts.Count).Where(c => cohorts[c].Survivors > 0).ToArray();
+        if (present.Length < 3 || release.IsWithheld)
+            return null;
+        var agents = Array.ConvertAll(present, c => cohorts[c].Survivors);
+        var figures = noise.Figures(agents.Max()); // the widest of theirs
+        var released = Enumerable.Range(0, release.Values.Length).Where(i => release.Values[i] != PaneRelease.Marker).ToArray();
+        // One Laplace draw has the widest tail of all the laws that a cohort's noise may follow: P(|X| > kσ) = exp(−√2·k).
+        var limit = Math.Max(4, Math.Log(Math.Max(1, released.Length * present.Length) / falseAlarms) / Math.Sqrt(2));
+        var outliers = new List<(CohortOutlier Outlier, double Off)>();
+        foreach (var i in released)
+        {
+            var sigma = figures[noise.Schema.IndicatorAt(i).Dimension].Sigma;
+            var compared = Compare(Array.ConvertAll(present, c => (double)unchecked((int)cohorts[c].Sum[i])), agents, sigma, limit);
+            if (compared.Suspects.Count > 0)
+                outliers.Add((new(i, release.Values[i], Math.Round(compared.Total, 1), [.. compared.Suspects.Select(c => present[c])]), Math.Abs(release.Values[i] - compared.Total) / (sigma + 1)));
+        }
+        return new(present.Length, released.Length, [.. outliers.OrderByDescending(o => o.Off).Take(MostOutliers).Select(o => o.Outlier)]);
     }
 
     private static double Median(double[] values)

@@ -53,10 +53,11 @@ public sealed record DimensionNoise(string Name, double? EpsilonLocal, double? E
 /// <param name="Requests">Trend of load.</param>
 /// <param name="Anomalies">Counters out of bounds, worst first, at most 32.</param>
 /// <param name="Alert">The region is alarmed.</param>
+/// <param name="Cohorts">How its sub-cohorts compare, where there are three or more.</param>
 public sealed record RegionRelease(
     string Region, ulong Epoch, int Window, ulong Pane, string Schema, PrivacyMode Mode, int IntervalMilliseconds, int Survivors, bool Withheld,
     IReadOnlyList<DimensionNoise> Dimensions, IReadOnlyList<long?> Values, Estimate? ProportionFlagged, Estimate? MeanRisk,
-    TrendReading? Flagged, TrendReading? Requests, IReadOnlyList<CounterAnomaly> Anomalies, bool Alert)
+    TrendReading? Flagged, TrendReading? Requests, IReadOnlyList<CounterAnomaly> Anomalies, bool Alert, CohortReading? Cohorts = null)
 {
     public byte[] ToBytes() => JsonSerializer.SerializeToUtf8Bytes(this, RegionJson.Default.RegionRelease);
 

@@ -104,6 +104,8 @@ public sealed partial class RegionAgent
     private bool Accepts(EpochParameters parameters) => parameters.Region == _contract.Member.Region && parameters.Dims == _contract.Schema.Coordinates && !parameters.Wide
         && parameters.Schema == BinaryPrimitives.ReadUInt32LittleEndian(_contract.Schema.Hash.AsSpan()) && parameters.MinSurvivors >= _contract.MinimumCrowd;
 
+    internal static bool Hides(PaneAnnouncement announced, EpochParameters parameters) => announced.Mode != PrivacyMode.HighAccuracy || announced.GuaranteedHonest <= parameters.MinSurvivors;
+
     // Counts of a time when there were no panes would look like a surge in the next one.
     private void ForgetStale(PaneAnnouncement announced, TimeSpan ends)
     {
@@ -113,6 +115,12 @@ public sealed partial class RegionAgent
 
     private byte[]? Close(EpochMember member, PaneAnnouncement announced, int window)
     {
+        // Shares of noise add up to a whole draw over so many agents: the smallest sum that may open has to have them.
+        if (!Hides(announced, member.Parameters))
+        {
+            Log.TooFewToHide(_logger, announced.Pane, announced.GuaranteedHonest, member.Parameters.MinSurvivors);
+            return null;
+        }
         var vector = new uint[_contract.Schema.Coordinates];
         Interlocked.Exchange(ref _closed, _time.GetTimestamp());
         var outcome = _close(announced, vector);
@@ -262,6 +270,9 @@ public sealed partial class RegionAgent
 
         [LoggerMessage(126, LogLevel.Warning, "Federation: window {Window} of epoch {Epoch} carries no pane that the policy server announced for it; nothing is sent.")]
         public static partial void NotAnnounced(ILogger logger, ulong epoch, int window);
+
+        [LoggerMessage(128, LogLevel.Warning, "Federation: nothing is sent for pane {Pane}: its noise is shared by {Honest} agents, but sums of {Least} may be opened.")]
+        public static partial void TooFewToHide(ILogger logger, ulong pane, int honest, int least);
 
         [LoggerMessage(127, LogLevel.Warning, "Federation: nothing is sent for pane {Pane}: another schema or unit is announced, or the pane was sent before.")]
         public static partial void NotCounted(ILogger logger, ulong pane);

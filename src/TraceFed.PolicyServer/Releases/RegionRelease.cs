@@ -19,10 +19,11 @@ namespace TraceFed.PolicyServer.Releases;
 /// <param name="Requests">Trend of load.</param>
 /// <param name="Anomalies">Counters out of bounds.</param>
 /// <param name="Alert">The region is alarmed.</param>
+/// <param name="Cohorts">How its sub-cohorts compare, where it has three or more.</param>
 public sealed record RegionRelease(
     string Region, ulong Epoch, ulong Pane, string Schema, PrivacyMode Mode, int Survivors, bool Withheld, IReadOnlyList<long?> Values,
     RegionEstimate? ProportionFlagged = null, RegionEstimate? MeanRisk = null, RegionTrend? Flagged = null, RegionTrend? Requests = null,
-    IReadOnlyList<RegionAnomaly>? Anomalies = null, bool Alert = false)
+    IReadOnlyList<RegionAnomaly>? Anomalies = null, bool Alert = false, RegionCohorts? Cohorts = null)
 {
     /// <summary>Largest message: the largest schema, twenty digits a counter.</summary>
     public const int MaxBytes = 4 * 1024 * 1024;
@@ -51,9 +52,17 @@ public sealed record RegionTrend(double Score, double Ewma, double High, double 
 /// <summary>A counter that is out of bounds.</summary>
 public sealed record RegionAnomaly(int Coordinate, double Value, double Expected, double Bound);
 
+/// <summary>A counter that the sub-cohorts of a region do not agree on.</summary>
+/// <param name="Robust">What the median of their means comes to for all agents; lies of fewer than half of the cohorts are not in it.</param>
+/// <param name="Suspects">Cohorts that do not fit, by their number in the epoch.</param>
+public sealed record RegionOutlier(int Coordinate, double Value, double Robust, IReadOnlyList<int> Suspects);
+
+/// <summary>The comparison of the sub-cohorts.</summary>
+public sealed record RegionCohorts(int Cohorts, int Compared, IReadOnlyList<RegionOutlier> Outliers);
+
 /// <summary>What the region computed from its release; kept beside it.</summary>
 internal sealed record RegionMetrics(
-    RegionEstimate? ProportionFlagged, RegionEstimate? MeanRisk, RegionTrend? Flagged, RegionTrend? Requests, IReadOnlyList<RegionAnomaly> Anomalies, bool Alert);
+    RegionEstimate? ProportionFlagged, RegionEstimate? MeanRisk, RegionTrend? Flagged, RegionTrend? Requests, IReadOnlyList<RegionAnomaly> Anomalies, bool Alert, RegionCohorts? Cohorts = null);
 
 /// <summary>Why a release was not taken. The number is on the wire: append, never renumber.</summary>
 public enum ReleaseRefusal : byte

@@ -1,5 +1,6 @@
 using NSec.Cryptography;
 using TraceFed.Kernels;
+using TraceFed.Privacy.DifferentialPrivacy;
 using TraceFed.Protocol.SecureAggregation;
 
 namespace TraceFed.Privacy.SecureAggregation;
@@ -39,9 +40,10 @@ public sealed class AgentState : IDisposable
         var p = _roster.Parameters;
         if (windows is < 1 or > Bundle.MaxWindows || _bundled + windows > p.Windows)
             return new(Refusal.WindowClosed);
-        var bytes = new byte[windows * _roster.BundleWindowBytes];
+        var size = _roster.BundleWindowBytes(Index);
+        var bytes = new byte[windows * size];
         for (var w = 0; w < windows; w++)
-            WriteWindow(_bundled + w, bytes.AsSpan(w * _roster.BundleWindowBytes, _roster.BundleWindowBytes));
+            WriteWindow(_bundled + w, bytes.AsSpan(w * size, size));
         var message = Signs.Sign(_identity, new Bundle(_roster.Root, Index, _bundled, windows, bytes, new byte[Wire.SignatureBytes]).Encode());
         _bundled += windows;
         return new(Refusal.None, message, message);
@@ -64,7 +66,7 @@ public sealed class AgentState : IDisposable
             return new(earlier.Encode().AsSpan().SequenceEqual(certified.Statement) ? Refusal.None : Refusal.AlreadySigned);
         if (activation.First + activation.Count > _bundled)
             return new(Refusal.NoBundle);
-        if (Bits.Count(activation.Active) < _roster.Parameters.MinSurvivors)
+        if (_roster.CheckCrowd(activation.Active, []) != CrowdRefusal.None)
             return new(Refusal.TooFew);
         if (!Bits.Get(activation.Active, Index))
             return new(Refusal.NotActive);

@@ -93,7 +93,8 @@ public sealed class EpochState(EpochParameters parameters, IReadOnlyDictionary<s
             if (has[i] && EdgesAgree(roster, i, first, count, has))
                 Bits.Set(active, i);
         }
-        if (Bits.Count(active) < roster.Parameters.MinSurvivors)
+        active = roster.WithoutThinCohorts(active);
+        if (Bits.Count(active) == 0)
             return new(Refusal.TooFew);
         var activation = new Activation(roster.Root, first, count, active);
         _activations[activation.Hash()] = (activation, []);
@@ -182,7 +183,7 @@ public sealed class EpochState(EpochParameters parameters, IReadOnlyDictionary<s
             return new(Refusal.WrongContext);
         if (bundle.Agent >= roster.AgentCount)
             return new(Refusal.NotEnrolled);
-        if (bundle.First + bundle.Count > roster.Parameters.Windows || bundle.Windows.Length != bundle.Count * roster.BundleWindowBytes)
+        if (bundle.First + bundle.Count > roster.Parameters.Windows || bundle.Windows.Length != bundle.Count * roster.BundleWindowBytes(bundle.Agent))
             return new(Refusal.Malformed);
         if (_bundles[bundle.Agent].Exists(b => bundle.First < b.First + b.Count && b.First < bundle.First + bundle.Count))
             return new(Refusal.Duplicate);
@@ -237,10 +238,10 @@ public sealed class EpochState(EpochParameters parameters, IReadOnlyDictionary<s
 /// <summary>One window of a bundle, by field.</summary>
 internal readonly ref struct BundleWindow(Roster roster, Bundle bundle, int window)
 {
-    private readonly ReadOnlySpan<byte> _bytes = bundle.Windows.AsSpan((window - bundle.First) * roster.BundleWindowBytes, roster.BundleWindowBytes);
+    private readonly ReadOnlySpan<byte> _bytes = bundle.Windows.AsSpan((window - bundle.First) * roster.BundleWindowBytes(bundle.Agent), roster.BundleWindowBytes(bundle.Agent));
     private readonly int _corrections = (roster.SharesPerAgent - roster.Parameters.Threshold) * 64;
     private readonly int _threshold = roster.Parameters.Threshold;
-    private readonly int _degree = roster.Parameters.Degree;
+    private readonly int _degree = roster.NeighboursOf(bundle.Agent).Length;
 
     /// <summary>What turns the value of a holder beyond the first T into its share.</summary>
     public ReadOnlySpan<byte> Correction(int place, bool drop) => _bytes.Slice((place - _threshold) * 64 + (drop ? 32 : 0), 32);

@@ -83,7 +83,7 @@ public sealed class HolderState : IDisposable
             return new(Refusal.WrongContext);
         if (!_roster.IsBitmap(activation.Active) || activation.First + activation.Count > _roster.Parameters.Windows)
             return new(Refusal.Malformed);
-        if (Bits.Count(activation.Active) < _roster.Parameters.MinSurvivors)
+        if (_roster.CheckCrowd(activation.Active, []) != CrowdRefusal.None)
             return new(Refusal.TooFew);
         var bytes = activation.Encode();
         if (AgentState.Overlapping(_activations, activation) is not { } earlier)
@@ -113,7 +113,7 @@ public sealed class HolderState : IDisposable
             return Refusal.WindowClosed;
         if (_activations.Find(a => proposal.Window >= a.First && proposal.Window < a.First + a.Count) is not { } activation || !Bits.Within(proposal.Survivors, activation.Active))
             return Refusal.NotActive;
-        var crowd = CrowdRule.Check(proposal.Survivors, _opened, _roster.Parameters.MinSurvivors, _roster.Parameters.Exact);
+        var crowd = _roster.CheckCrowd(proposal.Survivors, _opened);
         if (crowd != CrowdRefusal.None)
             return crowd == CrowdRefusal.TooFew ? Refusal.TooFew : Refusal.TooClose;
         _signed[proposal.Window] = proposal;
@@ -137,7 +137,7 @@ public sealed class HolderState : IDisposable
         if (!signed.Hash().AsSpan().SequenceEqual(statement))
             return new(Refusal.AlreadySigned);
         // Signed before another window was opened, so it is judged again: the difference may now be a few agents.
-        if (CrowdRule.Check(proposal.Survivors, _opened, _roster.Parameters.MinSurvivors, _roster.Parameters.Exact) != CrowdRefusal.None)
+        if (_roster.CheckCrowd(proposal.Survivors, _opened) != CrowdRefusal.None)
             return new(Refusal.TooClose);
         var values = new byte[32 * _served.Length];
         Span<byte> skipped = stackalloc byte[64];

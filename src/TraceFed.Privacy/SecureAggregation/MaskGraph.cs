@@ -14,8 +14,34 @@ public static class MaskGraph
     {
         if (degree >= agents - 1)
             return [.. Enumerable.Range(0, agents).Select(i => Enumerable.Range(0, agents).Where(j => j != i).ToArray())];
+        var ring = Shuffled(agents, seed, "TraceFedRing"u8);
+        var neighbours = new int[agents][];
+        for (var at = 0; at < agents; at++)
+        {
+            var near = new int[degree];
+            for (var step = 1; step <= degree / 2; step++)
+            {
+                near[2 * step - 2] = ring[(at + step) % agents];
+                near[2 * step - 1] = ring[(at - step + agents) % agents];
+            }
+            Array.Sort(near);
+            neighbours[ring[at]] = near;
+        }
+        return neighbours;
+    }
+
+    /// <summary>Deals agents to cohorts whose sizes differ by one at most.</summary>
+    /// <returns>The agents of each cohort, ascending.</returns>
+    public static int[][] Cohorts(int agents, int cohorts, ReadOnlySpan<byte> seed)
+    {
+        var order = cohorts == 1 ? [.. Enumerable.Range(0, agents)] : Shuffled(agents, seed, "TraceFedDeal"u8);
+        return [.. Enumerable.Range(0, cohorts).Select(c => order.Where((_, at) => at % cohorts == c).Order().ToArray())];
+    }
+
+    private static int[] Shuffled(int agents, ReadOnlySpan<byte> seed, ReadOnlySpan<byte> purpose)
+    {
         var ring = Enumerable.Range(0, agents).ToArray();
-        var key = PrgKey.Create(seed, "TraceFedRing"u8);
+        var key = PrgKey.Create(seed, purpose);
         Span<uint> block = stackalloc uint[ChaCha20.BlockWords];
         var used = ChaCha20.BlockWords;
         uint counter = 0;
@@ -36,19 +62,7 @@ public static class MaskGraph
             while (draw >= limit);
             (ring[i], ring[(int)(draw % range)]) = (ring[(int)(draw % range)], ring[i]);
         }
-        var neighbours = new int[agents][];
-        for (var at = 0; at < agents; at++)
-        {
-            var near = new int[degree];
-            for (var step = 1; step <= degree / 2; step++)
-            {
-                near[2 * step - 2] = ring[(at + step) % agents];
-                near[2 * step - 1] = ring[(at - step + agents) % agents];
-            }
-            Array.Sort(near);
-            neighbours[ring[at]] = near;
-        }
-        return neighbours;
+        return ring;
     }
 
     /// <summary>Smallest even degree at which honest survivors stay connected but for 2⁻⁴¹, when a committee holds the shares.</summary>

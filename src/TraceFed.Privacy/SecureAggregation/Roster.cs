@@ -2,6 +2,7 @@ using System.Numerics;
 using System.Security.Cryptography;
 using System.Text;
 using NSec.Cryptography;
+using TraceFed.Privacy.DifferentialPrivacy;
 using TraceFed.Protocol;
 using TraceFed.Protocol.SecureAggregation;
 
@@ -12,15 +13,31 @@ public sealed class Roster
 {
     private readonly int[] _everyHolder;
     private readonly int[][] _neighbours;
+    private readonly int[] _cohortOf;
+    private readonly byte[][] _cohorts; // a bitmap each
     private readonly byte[][] _weights;
 
-    private Roster(EpochParameters parameters, byte[] root, Member[] agents, Member[] holders, int[][] neighbours)
+    private Roster(EpochParameters parameters, byte[] root, Member[] agents, Member[] holders, ReadOnlySpan<byte> seed)
     {
         Parameters = parameters;
         Root = root;
         Agents = agents;
         Holders = holders;
-        _neighbours = neighbours;
+        _neighbours = new int[agents.Length][];
+        _cohortOf = new int[agents.Length];
+        _cohorts = new byte[parameters.Cohorts][];
+        var cohorts = MaskGraph.Cohorts(agents.Length, parameters.Cohorts, seed);
+        for (var c = 0; c < cohorts.Length; c++)
+        {
+            _cohorts[c] = new byte[BitmapBytes];
+            var graph = MaskGraph.Neighbours(cohorts[c].Length, parameters.Degree, cohorts.Length == 1 ? seed : SHA256.HashData([.. "TraceFed/secagg/1 cohort"u8, (byte)c, .. seed]));
+            for (var i = 0; i < graph.Length; i++)
+            {
+                // Ascending stays ascending.
+                (_neighbours[cohorts[c][i]], _cohortOf[cohorts[c][i]]) = (Array.ConvertAll(graph[i], j => cohorts[c][j]), c);
+                Bits.Set(_cohorts[c], cohorts[c][i]);
+            }
+        }
         _everyHolder = [.. Enumerable.Range(0, holders.Length)];
         var t = parameters.Threshold;
         var points = new byte[t];
@@ -55,8 +72,11 @@ public sealed class Roster
     /// <summary>Shares made of each agent's secrets.</summary>
     public int SharesPerAgent => Parameters.Mode == HolderMode.Neighbours ? Parameters.Degree : Holders.Length;
 
-    /// <summary>Bytes of one window in a bundle.</summary>
-    public int BundleWindowBytes => Bundle.WindowBytes(SharesPerAgent, Parameters.Threshold, Parameters.Degree);
+    /// <summary>Bytes of one window in an agent's bundle.</summary>
+    public int BundleWindowBytes(int agent) => Bundle.WindowBytes(SharesPerAgent, Parameters.Threshold, _neighbours[agent].Length);
+
+    /// <summary>The cohort that the graph seed dealt an agent to.</summary>
+    public int CohortOf(int agent) => _cohortOf[agent];
 
     public int AgentIndex(string id) => Array.FindIndex(Agents, m => m.Id == id);
 
@@ -98,6 +118,36 @@ public sealed class Roster
         return false;
     }
 
+    /// <summary>A set without the cohorts of which fewer than the crowd minimum are in it: their sums may not open, so nobody's of them does.</summary>
+    internal byte[] WithoutThinCohorts(ReadOnlySpan<byte> set)
+    {
+        var kept = new byte[set.Length];
+        foreach (var cohort in _cohorts)
+        {
+            var part = Bits.And(set, cohort);
+            if (Bits.Count(part) >= Parameters.MinSurvivors)
+                Bits.Add(kept, part);
+        }
+        return kept;
+    }
+
+    /// <summary>The crowd rule for the sum of every cohort; nobody of a cohort is no sum.</summary>
+    internal CrowdRefusal CheckCrowd(ReadOnlySpan<byte> survivors, List<ReadOnlyMemory<byte>> opened)
+    {
+        if (Bits.Count(survivors) == 0)
+            return CrowdRefusal.TooFew;
+        foreach (var cohort in _cohorts)
+        {
+            var part = Bits.And(survivors, cohort);
+            if (Bits.Count(part) > 0
+                && CrowdRule.Check(part, opened.Select(earlier => (ReadOnlyMemory<byte>)Bits.And(earlier.Span, cohort)), Parameters.MinSurvivors, Parameters.Exact) is var refusal and not CrowdRefusal.None)
+            {
+                return refusal;
+            }
+        }
+        return CrowdRefusal.None;
+    }
+
     /// <summary>The bitmap has a bit per agent and none beyond.</summary>
     internal bool IsBitmap(ReadOnlySpan<byte> bits) => bits.Length == BitmapBytes && (Agents.Length % 8 == 0 || bits[^1] >> (Agents.Length % 8) == 0);
 
@@ -137,7 +187,7 @@ public sealed class Roster
         }
         var seed = SHA256.HashData([.. "TraceFed/secagg/1 graph"u8, .. root]);
         roster = new Roster(listing.Parameters, root, [.. agents], listing.Parameters.Mode == HolderMode.Committee ? [.. only] : [.. agents],
-            MaskGraph.Neighbours(agents.Count, listing.Parameters.Degree, seed));
+            seed);
         return Refusal.None;
     }
 
@@ -214,6 +264,20 @@ internal static class Bits
         foreach (var b in bits)
             count += BitOperations.PopCount(b);
         return count;
+    }
+
+    public static byte[] And(ReadOnlySpan<byte> a, ReadOnlySpan<byte> b)
+    {
+        var both = new byte[a.Length];
+        for (var i = 0; i < both.Length; i++)
+            both[i] = (byte)(a[i] & b[i]);
+        return both;
+    }
+
+    public static void Add(Span<byte> to, ReadOnlySpan<byte> bits)
+    {
+        for (var i = 0; i < to.Length; i++)
+            to[i] |= bits[i];
     }
 
     public static bool Within(ReadOnlySpan<byte> inner, ReadOnlySpan<byte> outer)

@@ -18,7 +18,44 @@ public enum WindowPhase : byte
 /// <param name="MissingShares">It waits for more holders.</param>
 /// <param name="Holders">Gave a share that does not fit what opened: it, or the correction in the agent's bundle, is wrong.</param>
 /// <param name="Agents">Gave a wrong bundle; the window is burnt.</param>
-public sealed record Opening(WindowResult? Result, bool MissingShares, IReadOnlyCollection<int> Holders, IReadOnlyCollection<int> Agents);
+/// <param name="Cohorts">The parts of the sum, when it opened: to be compared, and not to go further than the aggregator.</param>
+public sealed record Opening(WindowResult? Result, bool MissingShares, IReadOnlyCollection<int> Holders, IReadOnlyCollection<int> Agents, IReadOnlyList<CohortSum> Cohorts);
+
+/// <summary>What one cohort adds up to.</summary>
+/// <param name="Sum">As wide as the whole; empty where nobody of the cohort is in it.</param>
+/// <param name="Survivors">Agents in it.</param>
+public sealed record CohortSum(uint[] Sum, int Survivors)
+{
+    /// <summary>All cohorts of a window, for the aggregator's own store.</summary>
+    public static byte[] Encode(IReadOnlyList<CohortSum> cohorts)
+    {
+        ArgumentNullException.ThrowIfNull(cohorts);
+        var to = new CanonicalWriter().U8((byte)cohorts.Count);
+        foreach (var cohort in cohorts)
+        {
+            to.U32((uint)cohort.Survivors);
+            foreach (var word in cohort.Sum)
+                to.U32(word);
+        }
+        return to.ToArray();
+    }
+
+    /// <summary>The inverse; null where it is none.</summary>
+    public static IReadOnlyList<CohortSum>? TryDecode(ReadOnlySpan<byte> bytes, int words)
+    {
+        var from = new CanonicalReader(bytes);
+        var cohorts = new CohortSum[from.U8()];
+        for (var c = 0; c < cohorts.Length && !from.Failed; c++)
+        {
+            var survivors = (int)from.U32();
+            var sum = new uint[survivors == 0 ? 0 : words];
+            for (var i = 0; i < sum.Length; i++)
+                sum[i] = from.U32();
+            cohorts[c] = new(sum, survivors);
+        }
+        return from.Done ? cohorts : null;
+    }
+}
 
 /// <summary>One window as the aggregator sees it. Start reading secure aggregation here.</summary>
 /// <remarks>
@@ -38,7 +75,7 @@ public sealed class WindowState
     private readonly Roster _roster;
     private readonly EpochState _epoch;
     private readonly byte[] _active;
-    private readonly uint[] _sum;
+    private readonly uint[][] _sums; // of each cohort
     private readonly SortedDictionary<int, byte[]> _digests = [];
     private readonly SortedDictionary<int, HolderSignature> _signatures = [];
     private readonly SortedDictionary<int, Shares> _shares = [];
@@ -48,7 +85,7 @@ public sealed class WindowState
     internal WindowState(Roster roster, EpochState epoch, int window, byte[] active)
     {
         (_roster, _epoch, Window, _active) = (roster, epoch, window, active);
-        _sum = new uint[roster.Parameters.VectorWords];
+        _sums = [.. Enumerable.Range(0, roster.Parameters.Cohorts).Select(_ => new uint[roster.Parameters.VectorWords])];
     }
 
     public int Window { get; }
@@ -111,11 +148,16 @@ public sealed class WindowState
             return Refusal.NotActive;
         if (!_digests.TryAdd(input.Agent, input.Digest))
             return Refusal.Duplicate;
-        if (_roster.Parameters.Wide)
-            MaskedSum.Add<ulong>(MemoryMarshal.Cast<uint, ulong>(input.Vector.AsSpan()), MemoryMarshal.Cast<uint, ulong>(_sum.AsSpan()));
-        else
-            MaskedSum.Add<uint>(input.Vector, _sum);
+        Add(input.Vector, _sums[_roster.CohortOf(input.Agent)]);
         return Refusal.None;
+    }
+
+    private void Add(uint[] vector, uint[] sum)
+    {
+        if (_roster.Parameters.Wide)
+            MaskedSum.Add<ulong>(MemoryMarshal.Cast<uint, ulong>(vector.AsSpan()), MemoryMarshal.Cast<uint, ulong>(sum.AsSpan()));
+        else
+            MaskedSum.Add<uint>(vector, sum);
     }
 
     /// <summary>W1: the collecting ends. The record must be stored first: a second proposal would burn the window anyway.</summary>
@@ -125,14 +167,20 @@ public sealed class WindowState
             return new(Refusal.WindowClosed);
         if (_proposal is null)
         {
-            if (_digests.Count < _roster.Parameters.MinSurvivors)
+            var survivors = new byte[_roster.BitmapBytes];
+            foreach (var agent in _digests.Keys)
+                Bits.Set(survivors, agent);
+            survivors = _roster.WithoutThinCohorts(survivors);
+            if (Bits.Count(survivors) == 0)
             {
                 Burn();
                 return new(Refusal.TooFew);
             }
-            var survivors = new byte[_roster.BitmapBytes];
-            foreach (var agent in _digests.Keys)
-                Bits.Set(survivors, agent);
+            foreach (var left in _digests.Keys.Where(agent => !Bits.Get(survivors, agent)).ToArray())
+            {
+                _digests.Remove(left);
+                Array.Clear(_sums[_roster.CohortOf(left)]);
+            }
             _proposal = new Proposal(_roster.Root, Window, survivors, ReceiptTree.Root([.. _digests.Values]));
             _statement = _proposal.Hash();
             Phase = WindowPhase.Proposed;
@@ -159,10 +207,11 @@ public sealed class WindowState
     public Opening Open(int threads = 1)
     {
         if (Phase != WindowPhase.Opening || _proposal is null)
-            return new(null, MissingShares: Phase is WindowPhase.Collecting or WindowPhase.Proposed, [], []);
+            return new(null, MissingShares: Phase is WindowPhase.Collecting or WindowPhase.Proposed, [], [], []);
         var (badHolders, badAgents) = (new SortedSet<int>(), new SortedSet<int>());
-        var keys = new List<PrgKey>();
-        var signs = new List<sbyte>();
+        var opened = Array.ConvertAll(_sums, _ => (Keys: new List<PrgKey>(), Signs: new List<sbyte>(), Survivors: 0));
+        for (var i = 0; i < _roster.AgentCount; i++)
+            opened[_roster.CohortOf(i)].Survivors += Bits.Get(_proposal.Survivors, i) ? 1 : 0;
         var opener = new SecretOpener(_roster, _epoch, Window, _shares);
         var missing = false;
         Span<byte> secret = stackalloc byte[32];
@@ -170,7 +219,8 @@ public sealed class WindowState
         Span<byte> tag = stackalloc byte[Bundle.TagBytes];
         for (var i = 0; i < _roster.AgentCount; i++)
         {
-            if (!Bits.Get(_active, i))
+            var (keys, signs, survivors) = opened[_roster.CohortOf(i)];
+            if (!Bits.Get(_active, i) || survivors == 0)
                 continue;
             var survived = Bits.Get(_proposal.Survivors, i);
             switch (opener.Open(i, drop: !survived, secret, badHolders))
@@ -210,17 +260,30 @@ public sealed class WindowState
         if (badAgents.Count > 0)
         {
             Burn();
-            return new(null, MissingShares: false, badHolders, badAgents);
+            return new(null, MissingShares: false, badHolders, badAgents, []);
         }
         if (missing)
-            return new(null, MissingShares: true, badHolders, []);
-        var openingKeys = keys.ToArray();
-        CollectionsMarshal.AsSpan(keys).Clear();
-        WindowKeys.Add(_roster.Parameters, _sum, openingKeys, [.. signs], threads);
-        Array.Clear(openingKeys);
+            return new(null, MissingShares: true, badHolders, [], []);
+        var whole = new uint[_roster.Parameters.VectorWords];
+        var cohorts = new List<CohortSum>();
+        for (var c = 0; c < _sums.Length; c++)
+        {
+            var (keys, signs, survivors) = opened[c];
+            if (survivors == 0)
+            {
+                cohorts.Add(new([], 0));
+                continue;
+            }
+            var openingKeys = keys.ToArray();
+            CollectionsMarshal.AsSpan(keys).Clear();
+            WindowKeys.Add(_roster.Parameters, _sums[c], openingKeys, [.. signs], threads);
+            Array.Clear(openingKeys);
+            Add(_sums[c], whole);
+            cohorts.Add(new((uint[])_sums[c].Clone(), survivors));
+        }
         Phase = WindowPhase.Opened;
         var certificate = new Certified(MessageKind.Certificate, _proposal.Encode(), [.. _signatures.Values]);
-        return new(new WindowResult((uint[])_sum.Clone(), certificate), MissingShares: false, badHolders, []);
+        return new(new WindowResult(whole, certificate), MissingShares: false, badHolders, [], cohorts);
     }
 
     /// <summary>Gives the window up, in any phase before it opened.</summary>
@@ -229,7 +292,8 @@ public sealed class WindowState
         if (Phase == WindowPhase.Opened)
             return;
         Phase = WindowPhase.Burnt;
-        Array.Clear(_sum);
+        foreach (var sum in _sums)
+            Array.Clear(sum);
         _shares.Clear();
     }
 
@@ -237,10 +301,10 @@ public sealed class WindowState
     /// <remarks>Not the shares: holders give the same ones again. Nothing in it tells an agent's vector.</remarks>
     public byte[] Export()
     {
-        var to = new CanonicalWriter(4 * _sum.Length + 40 * _digests.Count + 256).U8((byte)Phase).U32((uint)_digests.Count);
+        var to = new CanonicalWriter(4 * _sums.Length * _sums[0].Length + 40 * _digests.Count + 256).U8((byte)Phase).U32((uint)_digests.Count);
         foreach (var (agent, digest) in _digests)
             to.U32((uint)agent).Fixed(digest);
-        foreach (var word in _sum)
+        foreach (var word in _sums.SelectMany(sum => sum))
             to.U32(word);
         to.Bytes(_proposal?.Encode() ?? []).U32((uint)_signatures.Count);
         foreach (var signature in _signatures.Values)
@@ -260,8 +324,11 @@ public sealed class WindowState
             if (from.Failed || agent >= _roster.AgentCount || !_digests.TryAdd((int)agent, from.Fixed(32)))
                 return false;
         }
-        for (var i = 0; i < _sum.Length; i++)
-            _sum[i] = from.U32();
+        foreach (var sum in _sums)
+        {
+            for (var i = 0; i < sum.Length; i++)
+                sum[i] = from.U32();
+        }
         var proposal = from.Bytes(EpochParameters.MaxAgents).ToArray();
         var signed = from.U32();
         if (from.Failed || signed > _roster.HolderCount)

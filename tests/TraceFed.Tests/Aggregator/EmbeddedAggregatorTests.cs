@@ -56,6 +56,35 @@ public sealed class EmbeddedAggregatorTests : IDisposable
     }
 
     [Fact]
+    public async Task Cohorts_of_a_region_are_compared_and_a_liar_moves_only_what_his_own_adds_up_to()
+    {
+        const int Liar = 4;
+        using var members = new TestMembers(9, Path.Combine(Path.GetTempPath(), $"tracefed-{Guid.NewGuid():N}"));
+        var options = members.Options(Path.Combine(members.Folder, "aggregator.db"));
+        options.Cohorts = 7; // of three agents each there are only three
+        await using var app = AggregatorHost.Build(options);
+        await app.MigrateAsync(TestContext.Current.CancellationToken);
+        await app.StartAsync(TestContext.Current.CancellationToken);
+        var grains = app.Services.GetRequiredService<IGrainFactory>();
+        await members.JoinAsync(grains);
+        Assert.Equal(3, members.Roster.Parameters.Cohorts);
+        var window = await members.AnnounceAsync(grains, 0);
+        for (var i = 0; i < 9; i++)
+            Assert.Equal(AnswerKind.Ok, (await window.Send(members.Vector(i, 0, 100, 50, i == Liar ? 1_000_000u : 20))).Kind);
+        await OpenAsync(window, [.. Enumerable.Range(0, 9)], members);
+        Assert.Equal((uint[])[900, 450, 1_000_160], WindowResult.TryDecode((await window.Result()).Message!, 3)!.Sum);
+
+        await grains.GetGrain<IRegionGrain>(1).Tick();
+        var release = RegionRelease.FromBytes(Assert.Single(await grains.GetGrain<IRegionGrain>(1).Releases(0)))!;
+        Assert.Equal([900L, 450L, 1_000_160L], release.Values); // the sum is what it is, and beside it stands what most cohorts say
+        var outlier = Assert.Single(release.Cohorts!.Outliers);
+        Assert.Equal((3, 3, 2, 1_000_160d, 180d), (release.Cohorts.Cohorts, release.Cohorts.Compared, outlier.Coordinate, outlier.Value, outlier.Robust));
+        Assert.Equal([members.Roster.CohortOf(Liar)], outlier.Suspects);
+        using var http = new HttpClient { BaseAddress = new Uri(app.Urls.First()) };
+        Assert.Matches(@"tracefed_region_suspect_cohorts\S*\{[^}]*\} 1(\s|$)", await http.GetStringAsync("/metrics", TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
     public async Task A_restarted_silo_goes_on_with_the_window_where_its_row_is()
     {
         IWindowGrain window;
@@ -207,15 +236,16 @@ public sealed class EmbeddedAggregatorTests : IDisposable
         Assert.Equal(2L, await command.ExecuteScalarAsync(TestContext.Current.CancellationToken)); // 2 is FULL
     }
 
-    private async Task OpenAsync(IWindowGrain window, int[] holders)
+    private async Task OpenAsync(IWindowGrain window, int[] agents, TestMembers? members = null)
     {
+        var holders = Array.ConvertAll(agents, i => (members ?? _members).Holders[i]);
         var proposal = (await window.Proposal()).Message!;
         foreach (var holder in holders)
-            Assert.Equal(AnswerKind.Ok, (await window.Send(_members.Holders[holder].Handle(proposal).Message!)).Kind);
+            Assert.Equal(AnswerKind.Ok, (await window.Send(holder.Handle(proposal).Message!)).Kind);
         foreach (var holder in holders)
         {
-            if ((await window.Certificate(holder)) is { Kind: AnswerKind.Ok } certificate)
-                await window.Send(_members.Holders[holder].Handle(certificate.Message).Message!);
+            if ((await window.Certificate(holder.Index)) is { Kind: AnswerKind.Ok } certificate)
+                await window.Send(holder.Handle(certificate.Message).Message!);
         }
     }
 

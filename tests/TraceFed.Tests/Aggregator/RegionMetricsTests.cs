@@ -2,6 +2,7 @@ using CsCheck;
 using TraceFed.Aggregator.Regions;
 using TraceFed.Privacy.DifferentialPrivacy;
 using TraceFed.Privacy.Indicators;
+using TraceFed.Privacy.SecureAggregation;
 using Xunit;
 
 namespace TraceFed.Tests.Aggregator;
@@ -169,6 +170,55 @@ public class RegionMetricsTests
         Assert.Empty(MedianOfMeans.Compare(sums, agents, 5 * Math.Sqrt(2)).Suspects);
         sums[4] += 4000;
         Assert.Equal([4], MedianOfMeans.Compare(sums, agents, 5 * Math.Sqrt(2)).Suspects);
+    }
+
+    [Theory]
+    [InlineData(PrivacyMode.HighPrivacy), InlineData(PrivacyMode.HighAccuracy)]
+    public void Cohorts_of_a_pane_agree_unless_agents_lie_and_then_the_median_still_says_the_truth(PrivacyMode mode)
+    {
+        const int Cohorts = 5, Agents = 40, Each = 300, Poisoned = 3;
+        var schema = IndicatorSchema.Default();
+        var noise = new PaneNoise(schema, mode, 4 * BudgetCaps.Nano, 8);
+        (CohortSum[] Parts, PaneRelease Release) Pane(uint lie)
+        {
+            var parts = new CohortSum[Cohorts];
+            var whole = new uint[schema.Coordinates];
+            for (var c = 0; c < Cohorts; c++)
+            {
+                var sum = new uint[schema.Coordinates];
+                for (var agent = 0; agent < Agents; agent++)
+                {
+                    var vector = new uint[schema.Coordinates];
+                    Array.Fill<uint>(vector, Each);
+                    noise.Add(vector);
+                    for (var i = 0; i < sum.Length; i++)
+                        sum[i] = unchecked(sum[i] + vector[i]);
+                }
+                if (c == 2)
+                    sum[Poisoned] += lie;
+                for (var i = 0; i < sum.Length; i++)
+                    whole[i] = unchecked(whole[i] + sum[i]);
+                parts[c] = new(sum, Agents);
+            }
+            return (parts, PaneRelease.Of(noise, 1, whole, Cohorts * Agents, 8));
+        }
+        var (honest, release) = Pane(0);
+        Assert.Empty(MedianOfMeans.Read(honest, release, noise)!.Outliers);
+        var (lied, lyingRelease) = Pane(2_000_000);
+        var reading = MedianOfMeans.Read(lied, lyingRelease, noise)!;
+        var outlier = Assert.Single(reading.Outliers);
+        Assert.Equal((Cohorts, schema.Coordinates, Poisoned), (reading.Cohorts, reading.Compared, outlier.Coordinate));
+        Assert.Equal([2], outlier.Suspects);
+        Assert.True(outlier.Value > 2_000_000);
+        Assert.Equal(Cohorts * Agents * Each, outlier.Robust, 0.1 * Cohorts * Agents * Each);
+
+        // A cohort that did not open is not a suspect, two say nothing, and what is below its threshold is not compared.
+        lied[0] = new([], 0);
+        Assert.Equal([2], MedianOfMeans.Read(lied, lyingRelease, noise)!.Outliers[0].Suspects);
+        Assert.Null(MedianOfMeans.Read(lied[..3], lyingRelease, noise));
+        Assert.Null(MedianOfMeans.Read(lied, PaneRelease.Of(noise, 1, new uint[schema.Coordinates], 4, 8), noise));
+        var below = PaneRelease.Of(noise, 1, [.. Enumerable.Repeat(unchecked((uint)-1000), schema.Coordinates)], 200, 8);
+        Assert.Equal(0, MedianOfMeans.Read(lied, below, noise)!.Compared);
     }
 
     [Fact]

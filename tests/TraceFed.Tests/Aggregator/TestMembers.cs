@@ -124,7 +124,10 @@ internal sealed class TestMembers : IDisposable
     }
 
     /// <summary>W0 of an agent: it counted its own number in each bin.</summary>
-    public byte[] Vector(int agent, int window) => Agents[agent].Mask(window, [(uint)agent, 1, 2]).Message!;
+    public byte[] Vector(int agent, int window) => Vector(agent, window, (uint)agent, 1, 2);
+
+    /// <summary>W0 of an agent with other counts.</summary>
+    public byte[] Vector(int agent, int window, params uint[] counts) => Agents[agent].Mask(window, counts).Message!;
 
     /// <summary>What the sum of agents is.</summary>
     public static uint[] Sum(IEnumerable<int> agents)

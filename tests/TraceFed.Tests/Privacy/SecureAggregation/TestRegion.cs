@@ -8,7 +8,7 @@ namespace TraceFed.Tests.Privacy.SecureAggregation;
 /// <summary>A region whose every message a test can see, change, drop or repeat.</summary>
 internal sealed class TestRegion : IDisposable
 {
-    public TestRegion(int agents, HolderMode mode = HolderMode.Everyone, int dims = 5, bool wide = false, int minSurvivors = 3, bool exact = false, int windows = 4, int? degree = null, int seed = 1)
+    public TestRegion(int agents, HolderMode mode = HolderMode.Everyone, int dims = 5, bool wide = false, int minSurvivors = 3, bool exact = false, int windows = 4, int? degree = null, int seed = 1, int cohorts = 1)
     {
         var random = new Random(seed);
         var committee = mode == HolderMode.Committee ? 7 : 0;
@@ -21,12 +21,13 @@ internal sealed class TestRegion : IDisposable
             Dims = dims,
             Wide = wide,
             Mode = mode,
-            Degree = degree ?? agents - 1,
+            Degree = degree ?? ((agents + cohorts - 1) / cohorts) - 1,
             Threshold = threshold,
             Quorum = threshold,
             MinSurvivors = minSurvivors,
             Windows = windows,
             Exact = exact,
+            Cohorts = cohorts,
         };
         for (var i = 0; i < agents + committee; i++)
         {
