@@ -12,9 +12,10 @@ public sealed record CohortComparison(double PerAgent, double Total, IReadOnlyLi
 /// <summary>A released counter that the cohorts do not agree on.</summary>
 /// <param name="Coordinate">In the schema.</param>
 /// <param name="Value">As released: every cohort's part in it.</param>
-/// <param name="Robust">What the median of the cohorts' means comes to for all agents.</param>
+/// <param name="Robust">What the median of the cohorts' means comes to for all agents. It is one cohort's noised sum, rescaled: so it is null without noise,
+/// and where that sum alone is below the counter's threshold.</param>
 /// <param name="Suspects">Cohorts that do not fit; agents are dealt anew in every epoch.</param>
-public sealed record CohortOutlier(int Coordinate, double Value, double Robust, IReadOnlyList<int> Suspects);
+public sealed record CohortOutlier(int Coordinate, double Value, double? Robust, IReadOnlyList<int> Suspects);
 
 /// <summary>What comparing the cohorts of a pane says.</summary>
 /// <param name="Cohorts">That had a sum.</param>
@@ -26,7 +27,8 @@ public sealed record CohortReading(int Cohorts, int Compared, IReadOnlyList<Coho
 /// <remarks>
 /// Cohorts are dealt by the graph seed that all members committed to, not by the aggregator, and are masked graphs of their own: each with the crowd
 /// minimum and a full draw of noise. An event is in one cohort, so ε stays; with distributed noise σ of the whole is √cohorts as large as it
-/// was, and a region needs as many times the crowd minimum of agents. What one cohort adds up to does not leave the aggregator.
+/// was, and a region needs as many times the crowd minimum of agents. Of one cohort's sum nothing leaves the aggregator but the median, under the
+/// rules for a sum: noise, crowd minimum, threshold. Cohorts differ honestly too (one very busy agent): a suspect is a reason to look, no proof.
 /// Source: Alon, Matias, Szegedy, "The space complexity of approximating the frequency moments", STOC 1996 (median of means).
 /// </remarks>
 public static class MedianOfMeans
@@ -67,7 +69,7 @@ public static class MedianOfMeans
     /// <param name="cohorts">Noised sums.</param>
     /// <param name="release">Of the whole, thresholds applied: a counter with a marker shows nothing here either.</param>
     /// <param name="noise">Of the pane.</param>
-    /// <param name="falseAlarms">Probability of any outlier in a pane where nobody lies, at most.</param>
+    /// <param name="falseAlarms">Probability that the noise alone makes any outlier in a pane, at most.</param>
     /// <returns>Null where there are fewer than three sums: of two nobody knows which is wrong.</returns>
     public static CohortReading? Read(IReadOnlyList<CohortSum> cohorts, PaneRelease release, PaneNoise noise, double falseAlarms = 0.01)
     {
@@ -88,7 +90,11 @@ public static class MedianOfMeans
             var sigma = figures[noise.Schema.IndicatorAt(i).Dimension].Sigma;
             var compared = Compare(Array.ConvertAll(present, c => (double)unchecked((int)cohorts[c].Sum[i])), agents, sigma, limit);
             if (compared.Suspects.Count > 0)
-                outliers.Add((new(i, release.Values[i], Math.Round(compared.Total, 1), [.. compared.Suspects.Select(c => present[c])]), Math.Abs(release.Values[i] - compared.Total) / (sigma + 1)));
+            {
+                var definition = noise.Schema.IndicatorAt(i).Definition;
+                var shown = noise.Mode != PrivacyMode.Exact && !definition.OpenVocabulary && compared.PerAgent * agents.Min() >= definition.Threshold;
+                outliers.Add((new(i, release.Values[i], shown ? Math.Round(compared.Total, 1) : null, [.. compared.Suspects.Select(c => present[c])]), Math.Abs(release.Values[i] - compared.Total) / (sigma + 1)));
+            }
         }
         return new(present.Length, released.Length, [.. outliers.OrderByDescending(o => o.Off).Take(MostOutliers).Select(o => o.Outlier)]);
     }

@@ -53,9 +53,9 @@ public sealed record RegionTrend(double Score, double Ewma, double High, double 
 public sealed record RegionAnomaly(int Coordinate, double Value, double Expected, double Bound);
 
 /// <summary>A counter that the sub-cohorts of a region do not agree on.</summary>
-/// <param name="Robust">What the median of their means comes to for all agents; lies of fewer than half of the cohorts are not in it.</param>
+/// <param name="Robust">What the median of their means comes to for all agents; lies of fewer than half of the cohorts are not in it. Null where it may not be seen.</param>
 /// <param name="Suspects">Cohorts that do not fit, by their number in the epoch.</param>
-public sealed record RegionOutlier(int Coordinate, double Value, double Robust, IReadOnlyList<int> Suspects);
+public sealed record RegionOutlier(int Coordinate, double Value, double? Robust, IReadOnlyList<int> Suspects);
 
 /// <summary>The comparison of the sub-cohorts.</summary>
 public sealed record RegionCohorts(int Cohorts, int Compared, IReadOnlyList<RegionOutlier> Outliers);

@@ -210,7 +210,21 @@ public class RegionMetricsTests
         Assert.Equal((Cohorts, schema.Coordinates, Poisoned), (reading.Cohorts, reading.Compared, outlier.Coordinate));
         Assert.Equal([2], outlier.Suspects);
         Assert.True(outlier.Value > 2_000_000);
-        Assert.Equal(Cohorts * Agents * Each, outlier.Robust, 0.1 * Cohorts * Agents * Each);
+        Assert.Equal(Cohorts * Agents * Each, outlier.Robust!.Value, 0.1 * Cohorts * Agents * Each);
+
+        // Each cohort carries at least the whole draw that its guaranteed honest agents promise, and as much as the figures say.
+        var figures = noise.Figures(Agents);
+        Assert.Contains(schema.Dimensions, dimension => dimension.Length * Cohorts >= 500);
+        foreach (var (dimension, d) in schema.Dimensions.Select((dimension, d) => (dimension, d)).Where(pair => pair.dimension.Length * Cohorts >= 500))
+        {
+            var off = honest.SelectMany(part => part.Sum[dimension.Start..(dimension.Start + dimension.Length)]).Select(v => (double)((int)v - Agents * Each)).ToArray();
+            Assert.InRange(Math.Sqrt(off.Average(o => o * o)) / figures[d].Sigma, 0.85, 1.15);
+            Assert.True(figures[d].Sigma >= noise.Figures(noise.GuaranteedHonest)[d].Sigma - 1e-9);
+        }
+
+        // Without noise, the median would be an exact count of one cohort.
+        Assert.Null(Assert.Single(MedianOfMeans.Read(lied, PaneRelease.Of(new PaneNoise(schema, PrivacyMode.Exact, 0, 1), 1, [.. lyingRelease.Values.ToArray().Select(v => (uint)Math.Max(0, v))], Cohorts * Agents, 8),
+            new PaneNoise(schema, PrivacyMode.Exact, 0, 1))!.Outliers, o => o.Coordinate == Poisoned).Robust);
 
         // A cohort that did not open is not a suspect, two say nothing, and what is below its threshold is not compared.
         lied[0] = new([], 0);
